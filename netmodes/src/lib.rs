@@ -7,5 +7,6 @@
 //! The agent calls [`network::Network`] and nothing below it.
 
 pub mod ids;
+pub mod kernel;
 pub mod security;
 pub mod vpc;
