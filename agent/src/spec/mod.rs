@@ -1,0 +1,11 @@
+//! What a stack is, as validated values in AWS's words: the one model behind every front door.
+//!
+//! The stack file (in `cli`) is turned into these types; the store keeps them; `plan` and `project` read them. Nothing in
+//! here does I/O, and nothing exists only because the stack file has it.
+
+pub mod ids;
+pub mod problem;
+pub mod security_group;
+pub mod service;
+pub mod stack;
+pub mod task_definition;
