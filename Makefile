@@ -1,0 +1,117 @@
+# Everything that one does with this repository. `make` alone lists it.
+#
+# A target that needs something from Debian says what it installs before it does, and skips what is there.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+# PROFILE=dev builds faster and runs slower.
+PROFILE ?= release
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+CARGO  = cargo
+# .cargo/config.toml builds for the host's own triple by name, so what is built lies in a folder of that name.
+TRIPLE = $(shell rustc --print host-tuple)
+OUT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
+# cargo-nextest where it is installed; it has no doc tests, so those run by `cargo test` in either case.
+NEXTEST := $(shell command -v cargo-nextest)
+TEST     = $(CARGO) $(if $(NEXTEST),nextest run --no-tests=pass,test)
+
+.PHONY: help
+help: ## this list
+	@echo 'make TARGET   (PROFILE=dev for quicker builds)'
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: deps ## the static binary ecsnet
+	$(CARGO) build --profile $(PROFILE) -p ecsnet
+	@echo "built $(OUT)/ecsnet"
+
+.PHONY: demo
+demo: build docker image-shop ## start examples/shop, show what it does, leave it running
+	ECSNET_BIN="$(abspath $(OUT))/ecsnet" examples/shop/demo.sh
+
+.PHONY: test
+test: lint unit kernel e2e ## everything that CI runs (root, Docker)
+
+.PHONY: check
+check: deps ## does it compile, tests included
+	$(CARGO) check --workspace --all-targets
+
+.PHONY: unit
+unit: deps ## ring 1: pure tests beside the code, no privileges
+	$(TEST) --workspace --exclude e2e --exclude netmodes
+	$(CARGO) test --workspace --exclude e2e --doc
+
+.PHONY: kernel
+kernel: deps nftables ## ring 2: the network in throw-away namespaces (root, no Docker)
+	$(TEST) -p netmodes
+
+.PHONY: e2e
+e2e: build docker image-shop e2e-packages ## ring 3: the binary, Docker and real packets (root)
+	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(TEST) -p e2e
+
+# One line for each program in tests/benches; each adds its figures to target/bench/results.json.
+.PHONY: bench
+bench: build docker image-shop bench-packages ## measure against Docker and CNI; table, SVG, target/bench/results.json
+	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-network
+	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-start
+
+.PHONY: fmt
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+.PHONY: lint
+lint: deps ## format, clippy, docs; cargo deny and cargo machete where they are installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory docs
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo 'lint: cargo-deny is not installed, left out'; fi
+	@if command -v cargo-machete >/dev/null; then $(CARGO) machete; else echo 'lint: cargo-machete is not installed, left out'; fi
+
+.PHONY: docs
+docs: deps ## the code's documentation, every warning an error
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --document-private-items
+
+.PHONY: image-shop
+image-shop: deps docker ## the example's image, from its static binary, without a registry
+	$(CARGO) build --profile $(PROFILE) -p shop
+	examples/shop/image.sh "$(OUT)/shop"
+
+.PHONY: docker
+docker: ## make sure that Docker's engine answers: install and start it if it does not
+	@.ci/docker
+
+# The C compiler is for the bundled SQLite.
+.PHONY: deps
+deps: ## what building needs: a C compiler, CA certificates; Rust itself is yours to install
+	@.ci/packages gcc=gcc /usr/include/stdlib.h=libc6-dev /etc/ssl/certs/ca-certificates.crt=ca-certificates
+	@command -v cargo >/dev/null || { echo 'deps: no cargo on the PATH: install Rust 1.91 or newer, https://rustup.rs' >&2; exit 3; }
+
+# The independent reader of what we wrote into the kernel.
+.PHONY: nftables
+nftables:
+	@.ci/packages nft=nftables
+
+.PHONY: e2e-packages
+e2e-packages: nftables
+	@.ci/packages dig=dnsutils docker-registry=docker-registry
+
+.PHONY: bench-packages
+bench-packages: nftables
+	@.ci/packages /usr/lib/cni/bridge=containernetworking-plugins
+
+.PHONY: install
+install: build ## the binary into $(DESTDIR)$(PREFIX)/bin
+	install -D -m 0755 "$(OUT)/ecsnet" "$(DESTDIR)$(PREFIX)/bin/ecsnet"
+
+.PHONY: clean
+clean: ## remove ecsnet's containers (by label) and images (by name) from Docker
+	@.ci/clean
+
+.PHONY: distclean
+distclean: clean ## and everything that was built
+	$(CARGO) clean
