@@ -39,7 +39,8 @@ pub struct ObservedContainer {
     pub created_at: Option<Timestamp>,
     /// When it was last started. With `id`, the identity of the namespace that it holds (pitfall 10).
     pub started_at: Option<Timestamp>,
-    /// When it last stopped.
+    /// When it last stopped. Docker 20.10 notes the start of a process that ends at once *after* its end: do not
+    /// tell runs apart by which of the two is later.
     pub finished_at: Option<Timestamp>,
     /// Docker's file behind `/etc/hosts`, on the machine that Docker runs on.
     pub hosts_path: Option<String>,

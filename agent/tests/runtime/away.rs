@@ -1,7 +1,11 @@
-//! Docker goes away: seen through a relay to the real socket that can be cut, as the shared Docker is not ours to stop.
+//! Docker that cannot be used, and Docker that goes away: the latter through a relay to the real socket that can be
+//! cut, as the shared Docker is not ours to stop.
 
-use agent::runtime::{Docker, PullError};
+use std::os::unix::fs::PermissionsExt;
+
+use agent::runtime::{Docker, PullError, RuntimeError};
 use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
@@ -49,4 +53,40 @@ async fn events_end_when_docker_goes_and_tasks_do_not_fail() {
     assert!(docker.list_owned(&lab.owner).await.unwrap_err().is_unreachable());
     let pull = docker.pull("127.0.0.1:1/a:1", None, |_| ()).await.unwrap_err();
     assert!(matches!(pull, PullError::Unreachable { .. }), "{pull}");
+}
+
+#[test]
+fn a_socket_that_one_may_not_use_is_a_matter_of_permission() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("docker.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for (path, mode) in [(directory.path(), 0o755), (&socket, 0o600)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // To connect one must be able to write. The thread, and only it, becomes somebody else to the file system.
+    let as_nobody = std::thread::spawn(move || {
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(Docker::connect_to(&format!("unix://{}", socket.display())))
+    });
+    let error = as_nobody.join().unwrap().unwrap_err();
+    assert!(matches!(error, RuntimeError::Permission { .. }), "{error}");
+    assert!(error.is_requirement());
+}
+
+#[tokio::test]
+async fn an_old_docker_is_refused_with_its_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("docker.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await?;
+        let mut request = [0; 4096];
+        let _ = connection.read(&mut request).await?;
+        let body = r#"{"Version":"19.03.15","ApiVersion":"1.40","MinAPIVersion":"1.12"}"#;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        connection.write_all((head + body).as_bytes()).await
+    });
+    let error = Docker::connect_to(&format!("unix://{}", socket.display())).await.unwrap_err();
+    assert!(error.to_string().contains("too old: it speaks API 1.40, ecsnet needs 1.41"), "{error}");
 }

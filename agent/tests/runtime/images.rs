@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use agent::runtime::{LogOptions, PullError};
 use futures_util::TryStreamExt;
 
-use crate::lab::{Lab, docker_cli, shell_image};
+use crate::lab::{Lab, docker_cli};
 
 #[tokio::test]
 async fn our_own_binary_runs_on_an_image_made_of_it() {
@@ -78,10 +78,10 @@ async fn an_image_comes_from_a_registry() {
     let Some(mut lab) = Lab::new().await else { return };
     let Some(registry) = Registry::start() else { return };
     let reference = format!("{}/shop/api", registry.address);
-    docker_cli(&["tag", shell_image(), &reference]);
+    docker_cli(&["tag", lab.shell_image(), &reference]);
     lab.remove_image_later(&reference);
     docker_cli(&["push", &reference]);
-    docker_cli(&["rmi", &reference]);
+    docker_cli(&["rmi", &reference, lab.shell_image()]);
     assert!(!lab.docker.has_image(&reference).await.unwrap());
 
     let mut steps = Vec::new();
@@ -90,6 +90,7 @@ async fn an_image_comes_from_a_registry() {
     let last = steps.last().unwrap();
     assert_eq!(last.layers_done, last.layers_total, "{last:?}");
     assert_eq!(last.layers_total, 1, "{steps:?}");
+    assert!(last.bytes_total > 0 && last.bytes_done == last.bytes_total, "{last:?}");
 
     let digest = lab.docker.image_digest(&reference).await.unwrap().unwrap();
     let by_digest = format!("{reference}@{digest}");

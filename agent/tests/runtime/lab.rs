@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use agent::runtime::labels::{Labels, Role};
@@ -25,7 +24,10 @@ impl Lab {
         match Docker::connect().await {
             Ok(docker) => {
                 let owner = format!("test-{:016x}", rand::random::<u64>());
-                Some(Self { docker, owner, images: Vec::new() })
+                let image = format!("ecsnet-test/{owner}:1");
+                let lab = Self { docker, owner, images: vec![image] };
+                import_shell_image(lab.shell_image(), &lab.owner);
+                Some(lab)
             }
             Err(error) => {
                 eprintln!("skipped: {error}");
@@ -36,9 +38,14 @@ impl Lab {
 
     /// A container with a shell that runs `script`.
     pub(crate) fn shell(&self, name: &str, script: &str) -> ContainerSpec {
-        let mut spec = self.spec(name, shell_image());
+        let mut spec = self.spec(name, self.shell_image());
         spec.entry_point = Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()]);
         spec
+    }
+
+    /// An image with a shell that no other test has.
+    pub(crate) fn shell_image(&self) -> &str {
+        &self.images[0]
     }
 
     /// A container of `image` with this test's owner.
@@ -80,33 +87,26 @@ pub(crate) fn docker_cli(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// An image with a static busybox, imported once for all tests.
-pub(crate) fn shell_image() -> &'static str {
-    static IMAGE: OnceLock<&str> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let busybox = std::fs::read("/bin/busybox").expect("Debian's busybox-static is installed");
-        let mut archive = tar::Builder::new(Vec::new());
+/// Imports an image with a static busybox. `marker` is a file in it, so that no two tests share a layer.
+fn import_shell_image(name: &str, marker: &str) {
+    let busybox = std::fs::read("/bin/busybox").expect("Debian's busybox-static is installed");
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, content) in [("bin/busybox", &busybox[..]), ("marker", marker.as_bytes())] {
         let mut header = tar::Header::new_ustar();
         header.set_mode(0o755);
-        header.set_size(busybox.len() as u64);
-        archive.append_data(&mut header, "bin/busybox", &busybox[..]).unwrap();
-        for applet in ["sh", "cat", "echo", "sleep", "test", "rm", "touch", "stty", "id", "seq"] {
-            let mut link = tar::Header::new_ustar();
-            link.set_entry_type(tar::EntryType::Symlink);
-            link.set_size(0);
-            archive.append_link(&mut link, format!("bin/{applet}"), "busybox").unwrap();
-        }
-        let name = "ecsnet-test/busybox:latest";
-        let mut import = Command::new("docker")
-            .args(["import", "-", name])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        import.stdin.take().unwrap().write_all(&archive.into_inner().unwrap()).unwrap();
-        assert!(import.wait().unwrap().success());
-        name
-    })
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, path, content).unwrap();
+    }
+    for applet in ["sh", "cat", "echo", "sleep", "test", "rm", "touch", "stty", "id", "seq"] {
+        let mut link = tar::Header::new_ustar();
+        link.set_entry_type(tar::EntryType::Symlink);
+        link.set_size(0);
+        archive.append_link(&mut link, format!("bin/{applet}"), "busybox").unwrap();
+    }
+    let mut import = Command::new("docker");
+    let mut import = import.args(["import", "-", name]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(&archive.into_inner().unwrap()).unwrap();
+    assert!(import.wait().unwrap().success());
 }
 
 /// Reads events until one fits.
