@@ -4,4 +4,6 @@
 //! Docker and the kernel have) → `plan` (what to do next, pure) → `apply` (doing it) → `project` (what follows from the
 //! state for DNS and filters, pure). `reconcile` turns the loop; `control` is the door for the CLI.
 
+pub mod control;
+pub mod runtime;
 pub mod spec;

@@ -1,0 +1,34 @@
+//! Docker, behind our own verbs and our own types.
+//!
+//! Called by `apply` (create, start, stop, remove, pull), by `observe` (list, inspect, events) and by the command line
+//! (logs, exec, the agent's own container). Every verb may be repeated: what exists is adopted, what is gone counts as
+//! removed. `bollard` appears below this folder alone; nothing here decides what should run, and nothing is stored:
+//! the state of a container is what Docker says at the moment of asking.
+
+pub mod cgroup;
+pub mod elf;
+pub mod image;
+pub mod labels;
+pub mod names;
+
+mod connect;
+mod create;
+mod error;
+mod events;
+mod exec;
+mod lifecycle;
+mod logs;
+mod observed;
+mod pull;
+mod reference;
+mod spec;
+
+pub use connect::Docker;
+pub use error::{PullError, RuntimeError};
+pub use events::{ContainerEvent, EventKind, EventStream};
+pub use exec::{ExecOptions, ExecOutput, ExecSession};
+pub use logs::{LogLine, LogOptions, LogStream};
+pub use observed::{ContainerState, Health, ObservedContainer};
+pub use pull::{Credentials, PullProgress, Secret};
+pub use reference::ImageReference;
+pub use spec::{ContainerId, ContainerSpec, HealthCheck, LogFiles, Mount, Network, OutputStream, Ulimit};
