@@ -7,9 +7,7 @@ use std::net::Ipv4Addr;
 use super::attribute::{attribute, attributes, number as number_at, text};
 use super::encode::number::*;
 use super::expression::{Expression, raise};
-use super::object::{
-    Base, Chain, ChainKind, DataType, Datum, Hook, Key, LinkName, Name, Policy, Rule, Shape, Verdict,
-};
+use super::object::{Base, Chain, ChainKind, DataType, Datum, Hook, Key, LinkName, Name, Policy, Rule, Shape, Verdict};
 
 /// A chain without its rules, and its name.
 pub(super) fn chain(body: &[u8]) -> Option<(Name, Chain)> {
@@ -94,9 +92,7 @@ pub(super) fn elements(body: &[u8], shape: Shape) -> impl Iterator<Item = Elemen
         };
         // A set with one expression for each element dumps it as EXPR, with several as a list.
         let counter = attribute(element, 7).and_then(|e| attribute(e, 2));
-        let wide = |kind| {
-            attribute(counter?, kind).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes)
-        };
+        let wide = |kind| attribute(counter?, kind).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
         Some(Element {
             key: Key(first, second),
             verdict: attribute(element, 2).and_then(|data| verdict(attribute(data, 2)?)),
@@ -171,4 +167,3 @@ fn known_expression(name: &str, data: &[u8]) -> Option<Expression> {
     };
     Some(expression)
 }
-

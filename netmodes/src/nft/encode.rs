@@ -4,9 +4,7 @@
 
 use super::attribute::Writer;
 use super::expression::{Expression, lower};
-use super::object::{
-    Base, ChainKind, DataType, Datum, Hook, Key, Name, Policy, Rule, Shape, TABLE, Verdict,
-};
+use super::object::{Base, ChainKind, DataType, Datum, Hook, Key, Name, Policy, Rule, Shape, TABLE, Verdict};
 use super::transaction::{Change, Transaction};
 
 /// Numbers that reading needs as well.

@@ -76,12 +76,8 @@ fn lower_one(statement: &Statement, out: &mut Vec<Expression>) {
         }
         Statement::Block(side, block) => {
             let (family, length, network, mask) = match block {
-                IpNetwork::V4(b) => {
-                    (Family::Ipv4, 4, b.network().octets().to_vec(), b.mask().octets().to_vec())
-                }
-                IpNetwork::V6(b) => {
-                    (Family::Ipv6, 16, b.network().octets().to_vec(), b.mask().octets().to_vec())
-                }
+                IpNetwork::V4(b) => (Family::Ipv4, 4, b.network().octets().to_vec(), b.mask().octets().to_vec()),
+                IpNetwork::V6(b) => (Family::Ipv6, 16, b.network().octets().to_vec(), b.mask().octets().to_vec()),
             };
             family_is(family, out);
             out.push(address(family, *side, FIRST));
@@ -131,10 +127,7 @@ fn lower_one(statement: &Statement, out: &mut Vec<Expression>) {
         }
         Statement::SetConnMark { clear, set } => {
             out.push(E::Conntrack { key: CT_MARK });
-            out.push(E::Bitwise {
-                mask: (!(clear | set)).to_ne_bytes().to_vec(),
-                xor: set.to_ne_bytes().to_vec(),
-            });
+            out.push(E::Bitwise { mask: (!(clear | set)).to_ne_bytes().to_vec(), xor: set.to_ne_bytes().to_vec() });
             out.push(E::SetConntrack { key: CT_MARK });
         }
         Statement::Lookup(first, second, set) => {
@@ -277,9 +270,8 @@ fn raise_one(rest: &[Expression]) -> Option<(Statement, usize)> {
 /// After the check of the family: an address, compared or looked up.
 fn raise_address(rest: &[Expression]) -> Option<(Statement, usize)> {
     let E::Payload { base: NETWORK_HEADER, offset, length, .. } = rest.first()? else {
-        return raise_lookup(rest).filter(|(statement, _)| {
-            matches!(statement, Statement::Lookup(_, Some(Field::Ipv4(_)), _))
-        });
+        return raise_lookup(rest)
+            .filter(|(statement, _)| matches!(statement, Statement::Lookup(_, Some(Field::Ipv4(_)), _)));
     };
     let side = if matches!(offset, 12 | 8) { Side::From } else { Side::To };
     let (mask, data, taken) = match rest {
@@ -307,9 +299,12 @@ fn raise_transport(number: u8, rest: &[Expression]) -> Option<(Statement, usize)
             let port = port(data)?;
             (Statement::Port(transport, PortRange { first: port, last: port }), 2)
         }
-        [E::Payload { offset: 2, length: 2, .. }, E::Compare { data: first, .. }, E::Compare { data: last, .. }, ..] => {
-            (Statement::Port(transport, PortRange { first: port(first)?, last: port(last)? }), 3)
-        }
+        [
+            E::Payload { offset: 2, length: 2, .. },
+            E::Compare { data: first, .. },
+            E::Compare { data: last, .. },
+            ..,
+        ] => (Statement::Port(transport, PortRange { first: port(first)?, last: port(last)? }), 3),
         [
             E::Payload { offset: 0, length: 1, .. },
             E::Compare { data: kind, .. },
