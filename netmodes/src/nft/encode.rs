@@ -149,6 +149,10 @@ fn set(w: &mut Writer<'_>, name: &str, shape: Shape, id: u32) {
         w.number(7, 0);
     }
     w.number(10, id);
+    // nft's user data, type 0, for its listing only: names of links are in host order (1), all else in network order (2).
+    let order: u32 = if shape.key == (DataType::Interface, None) { 1 } else { 2 };
+    let [a, b, c, d] = order.to_ne_bytes();
+    w.bytes(13, &[0, 4, a, b, c, d]);
     if shape.counter {
         w.nest(17, |w| expression(w, &Expression::Counter));
     }
@@ -294,7 +298,6 @@ fn expression(w: &mut Writer<'_>, expression: &Expression) {
             w.number(3, *offset);
             w.number(4, *length);
             w.number(6, 1);
-            w.number(5, 0);
         }),
         E::Lookup { set, verdicts } => named("lookup", &|w| {
             w.number(2, 1);
