@@ -167,14 +167,17 @@ fn base_chains(table: &mut Table, ruleset: &Ruleset) {
     // Before conntrack (-200): what is dropped here makes and matches no flow.
     base(table, "prerouting", ChainKind::Filter, Hook::Prerouting, -300, Policy::Drop, prerouting);
 
+    let sender = || S::VerdictMap(Field::Interface(Side::From), EGRESS.into());
     let forward = vec![
+        // Conntrack begins no flow with an ICMP message that asks for no answer, such as a redirect.
+        rule([S::ConnState(State::Invalid), S::Protocol(1), sender()], "ICMP without a flow: by the rules alone"),
         rule([S::ConnState(State::Invalid), S::Counter, drop_it()], "no flow of ours"),
         rule([S::ConnState(State::Related), accept()], "ICMP errors about flows that were let through"),
         rule([mark(7, ADMITTED), accept()], "tracked at both ends, and let through before"),
         rule([original(), mark(5, ADMITTED), goto("receiver")], "tracked at the sender, let through before"),
         rule([reply(), mark(6, ADMITTED), goto("receiver")], "tracked at the sender, let through before"),
         rule([reply(), mark(4, 0), drop_it()], "an answer to what was never let through"),
-        rule([S::VerdictMap(Field::Interface(Side::From), EGRESS.into())], "the sender's egress rules"),
+        rule([sender()], "the sender's egress rules"),
         rule([S::Counter, drop_it()], "from no ENI: nobody outside opens a flow into the VPC"),
     ];
     base(table, "forward", ChainKind::Filter, Hook::Forward, 0, Policy::Drop, forward);
@@ -249,6 +252,7 @@ fn judging_chains(table: &mut Table) {
     let admit = [
         rule([admitted(), accept()], "a further packet of an untracked flow"),
         rule([set_mark(ADMITTED), accept()], "a new flow"),
+        rule([accept()], "ICMP without a flow"),
     ];
     let admit_by_any = [
         rule([admitted(), accept()], "a further packet of an untracked flow"),
@@ -257,6 +261,7 @@ fn judging_chains(table: &mut Table) {
             "new, and answers need no state",
         ),
         rule([set_mark(ADMITTED), accept()], "a new flow"),
+        rule([accept()], "ICMP without a flow"),
     ];
     let refused_egress = [rule([refused(Side::From, REFUSED_EGRESS), drop_it()], ""), rule([drop_it()], "")];
     let refused_ingress = [rule([refused(Side::To, REFUSED_INGRESS), drop_it()], ""), rule([drop_it()], "")];

@@ -93,7 +93,8 @@ pub fn rulesets() -> impl Strategy<Value = Ruleset> {
     );
     (groups, enis, any::<bool>()).prop_map(|(groups, enis, internet)| {
         let groups = groups.into_iter().map(|(n, (ingress, egress))| group(n, ingress, egress)).collect();
-        let enis = enis.into_iter().map(|(n, (groups, source_check))| Eni { source_check, ..eni(n, &groups) }).collect();
+        let enis =
+            enis.into_iter().map(|(n, (groups, source_check))| Eni { source_check, ..eni(n, &groups) }).collect();
         Ruleset { router: router(internet), ..ruleset(groups, enis) }
     })
 }
