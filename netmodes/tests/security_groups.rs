@@ -314,6 +314,7 @@ fn without_internet_the_namespace_ignores_its_uplink() {
     let mut online = empty(false);
     online.router.internet = true;
     let Some(mut lab) = Lab::new(&online) else { return };
+    assert!(answers(&lab.vpc, OUTSIDE, Probe::Udp(53)));
     lab.set(&empty(false));
     assert!(!answers(&lab.vpc, OUTSIDE, Probe::Udp(53)));
 }

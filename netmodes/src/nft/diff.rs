@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::object::{Key, Name, Set, Table, Verdict};
+use super::object::{Element, Name, Set, Table};
 use super::transaction::{Change, Transaction};
 
 /// Elements in one message: their attributes together have a length of 16 bits.
@@ -69,7 +69,7 @@ fn elements(
     name: &Name,
     set: &Set,
     other: Option<&Set>,
-    change: fn(Name, Vec<(Key, Option<Verdict>)>) -> Change,
+    change: fn(Name, Vec<Element>) -> Change,
 ) {
     let empty = BTreeMap::new();
     let other = other.map_or(&empty, |o| &o.elements);

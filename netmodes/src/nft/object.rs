@@ -35,6 +35,9 @@ pub struct Set {
     pub elements: BTreeMap<Key, Option<Verdict>>,
 }
 
+/// A key, and the verdict in a map.
+pub type Element = (Key, Option<Verdict>);
+
 /// The declaration of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {

@@ -17,7 +17,7 @@ use super::{decode, diff};
 use crate::kernel::error::KernelError;
 use crate::kernel::netns::Netns;
 use crate::security::group::Ruleset;
-use crate::security::ruleset;
+use crate::security::{change, ruleset};
 
 /// Bytes of a receive buffer; the kernel never makes a message of a dump bigger than 32 KiB.
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -97,6 +97,8 @@ pub struct Filter {
     socket: Socket,
     sequence: u32,
     have: Table,
+    /// The ruleset that `have` is the table of; nothing when the kernel has been read since and holds something else.
+    known: Option<Ruleset>,
 }
 
 impl Filter {
@@ -106,7 +108,7 @@ impl Filter {
     /// When the namespace cannot be entered, or nftables cannot be read (no privileges, not in the kernel).
     pub fn open(netns: &Netns) -> Result<Self, NftError> {
         let socket = netns.run(open_socket).map_err(NftError::Open)?.map_err(NftError::Open)?;
-        let mut filter = Self { socket, sequence: 1, have: Table::default() };
+        let mut filter = Self { socket, sequence: 1, have: Table::default(), known: None };
         filter.observe()?;
         Ok(filter)
     }
@@ -119,10 +121,28 @@ impl Filter {
     /// # Errors
     /// When the kernel refuses; then what was in force before still is.
     pub fn ensure(&mut self, ruleset: &Ruleset) -> Result<Transaction, NftError> {
-        let want = ruleset::table(ruleset);
-        let transaction = diff(&self.have, &want);
+        let changes = self.known.as_ref().and_then(|known| change::eni_changes(known, ruleset));
+        let Some(changes) = changes else {
+            let want = ruleset::table(ruleset);
+            let transaction = diff(&self.have, &want);
+            self.apply(&transaction)?;
+            self.have = want;
+            self.known = Some(ruleset.clone());
+            return Ok(transaction);
+        };
+        let transaction = change::transaction(&self.have, ruleset, &changes);
+        let changes: Vec<_> =
+            changes.into_iter().filter_map(|(old, new)| Some((old.or(new)?.id.clone(), new.cloned()))).collect();
         self.apply(&transaction)?;
-        self.have = want;
+        transaction.apply_to(&mut self.have);
+        if let Some(known) = &mut self.known {
+            for (id, eni) in changes {
+                match eni {
+                    Some(eni) => drop(known.enis.insert(id, eni)),
+                    None => drop(known.enis.remove(&id)),
+                }
+            }
+        }
         Ok(transaction)
     }
 
@@ -131,7 +151,7 @@ impl Filter {
     /// # Errors
     /// When the kernel cannot be read.
     pub fn observe(&mut self) -> Result<Table, NftError> {
-        self.have = self.read()?;
+        self.read_anew()?;
         Ok(self.have.clone())
     }
 
@@ -167,6 +187,16 @@ impl Filter {
             self.apply(&Transaction { changes: vec![Change::DeleteTable] })?;
         }
         self.have = Table::default();
+        self.known = None;
+        Ok(())
+    }
+
+    fn read_anew(&mut self) -> Result<(), NftError> {
+        let have = self.read()?;
+        if have != self.have {
+            self.have = have;
+            self.known = None;
+        }
         Ok(())
     }
 
@@ -180,7 +210,7 @@ impl Filter {
             Err(error) => {
                 tracing::debug!(%error, "nftables transaction refused:\n{transaction}");
                 // What is in force may not be what was thought, that may be why it was refused.
-                self.have = self.read()?;
+                self.read_anew()?;
             }
         }
         result

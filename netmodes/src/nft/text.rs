@@ -66,11 +66,11 @@ impl Display for DataType {
 /// Elements in the braces of a set or of `add element`.
 pub(super) struct Elements<I>(pub(super) I);
 
-impl<'a, K, V, I> Display for Elements<I>
+impl<K, V, I> Display for Elements<I>
 where
     I: Iterator<Item = (K, V)> + Clone,
-    K: std::borrow::Borrow<Key> + 'a,
-    V: std::borrow::Borrow<Option<Verdict>> + 'a,
+    K: std::borrow::Borrow<Key>,
+    V: std::borrow::Borrow<Option<Verdict>>,
 {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (n, (key, verdict)) in self.0.clone().enumerate() {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::object::{Base, Chain, Key, Name, Rule, Set, Shape, TABLE, Table, Verdict};
+use super::object::{Base, Chain, Element, Name, Rule, Set, Shape, TABLE, Table};
 use super::text::Elements;
 
 /// Steps that take effect together; empty when there is nothing to do.
@@ -30,9 +30,9 @@ pub enum Change {
     /// Appends a rule.
     AddRule(Name, Rule),
     /// Takes elements out.
-    DeleteElements(Name, Vec<(Key, Option<Verdict>)>),
+    DeleteElements(Name, Vec<Element>),
     /// Puts elements in.
-    AddElements(Name, Vec<(Key, Option<Verdict>)>),
+    AddElements(Name, Vec<Element>),
     /// Removes a chain that nothing refers to.
     DeleteChain(Name),
     /// Removes a set that nothing refers to.

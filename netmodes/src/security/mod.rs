@@ -2,5 +2,6 @@
 //!
 //! Pure. [`ruleset::table`] says which nftables table a ruleset is; [`crate::nft`] brings the kernel there.
 
+pub mod change;
 pub mod group;
 pub mod ruleset;

@@ -57,8 +57,8 @@ pub const REFUSED_INGRESS: &str = "refused_ingress";
 
 const SOURCES: &str = "sources";
 const UNCHECKED: &str = "unchecked";
-const EGRESS: &str = "egress";
-const INGRESS: &str = "ingress";
+pub(super) const EGRESS: &str = "egress";
+pub(super) const INGRESS: &str = "ingress";
 const OPEN_EGRESS: &str = "open_egress";
 const OPEN_INGRESS: &str = "open_ingress";
 const RESOLVER: &str = "resolver";
@@ -104,7 +104,12 @@ impl Way {
 /// The table that enforces `ruleset`. With no ENIs and groups it is the closed base.
 pub fn table(ruleset: &Ruleset) -> Table {
     let mut table = Table::default();
-    declare_sets(&mut table, ruleset);
+    declare_sets(&mut table, ruleset.groups.keys());
+    for address in ruleset.router.resolver_addresses() {
+        if let IpAddr::V4(address) = address {
+            insert(&mut table, RESOLVER, Key::one(Datum::Ipv4(address)), None);
+        }
+    }
     base_chains(&mut table, ruleset);
     judging_chains(&mut table);
     for group in ruleset.groups.values() {
@@ -118,7 +123,7 @@ pub fn table(ruleset: &Ruleset) -> Table {
     table
 }
 
-fn declare_sets(table: &mut Table, ruleset: &Ruleset) {
+pub(super) fn declare_sets<'a>(table: &mut Table, groups: impl Iterator<Item = &'a GroupId>) {
     use DataType::{Interface, Ipv4, Protocol};
     let mut declare = |name: &str, key, verdicts, counter| {
         table.sets.insert(name.into(), Set { shape: Shape { key, verdicts, counter }, elements: Default::default() });
@@ -133,13 +138,8 @@ fn declare_sets(table: &mut Table, ruleset: &Ruleset) {
     declare(REFUSED_EGRESS, (Interface, None), false, true);
     declare(REFUSED_INGRESS, (Interface, None), false, true);
     declare(RESOLVER, (Ipv4, None), false, false);
-    for group in ruleset.groups.keys() {
+    for group in groups {
         declare(group.as_str(), (Ipv4, None), false, false);
-    }
-    for address in ruleset.router.resolver_addresses() {
-        if let IpAddr::V4(address) = address {
-            insert(table, RESOLVER, Key::one(Datum::Ipv4(address)), None);
-        }
     }
 }
 
@@ -340,7 +340,7 @@ fn matches(permission: &GroupRule, way: Way, ruleset: &Ruleset) -> Option<Vec<St
 }
 
 /// One ENI: elements, and the chain of its list of groups if it is the first with that list.
-fn add_eni(table: &mut Table, ruleset: &Ruleset, eni: &Eni) {
+pub(super) fn add_eni(table: &mut Table, ruleset: &Ruleset, eni: &Eni) {
     let link = Datum::Interface(LinkName::new(&Eni::link_name(&eni.id)));
     let groups: BTreeSet<_> = eni.groups.iter().filter(|group| ruleset.groups.contains_key(*group)).collect();
     let addresses: Vec<Ipv4Addr> = eni.addresses.iter().filter_map(|a| as_ipv4(a.address)).collect();
