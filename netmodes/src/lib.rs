@@ -8,5 +8,6 @@
 
 pub mod ids;
 pub mod kernel;
+pub mod nft;
 pub mod security;
 pub mod vpc;

@@ -1,5 +1,7 @@
 //! Security groups as values: typed rules, and the ruleset of a whole VPC (reference 4).
 //!
-//! Pure. [`crate::nft`] turns a ruleset into a table and brings the kernel there.
+//! Pure. [`ruleset::table`] says which nftables table a ruleset is; [`crate::nft`] brings the kernel there.
 
+pub mod change;
 pub mod group;
+pub mod ruleset;
