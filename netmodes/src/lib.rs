@@ -4,10 +4,13 @@
 //! ([`vpc`], [`security`], [`nft`] up to its transactions) says what should be; the doing half ([`kernel`], [`network`])
 //! brings a network namespace there by netlink, and [`observe`] reads it back into the very same types, so that drift is `!=`.
 //!
-//! The agent calls [`network::Network`] and nothing below it.
+//! The agent calls [`network::VpcNetwork`] and nothing below it.
 
+pub mod awsvpc;
 pub mod ids;
 pub mod kernel;
+pub mod network;
 pub mod nft;
+pub mod observe;
 pub mod security;
 pub mod vpc;

@@ -46,6 +46,16 @@ impl KernelError {
         Self::Refused { what: what.into(), errno, hint: None }
     }
 
+    /// A refusal with what words the kernel gave.
+    pub fn refused(what: impl Into<String>, errno: Errno, hint: Option<String>) -> Self {
+        Self::Refused { what: what.into(), errno, hint }
+    }
+
+    /// An answer that cannot be used.
+    pub fn unexpected(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Unexpected { what: what.into(), detail: detail.into() }
+    }
+
     /// A failure of reading or writing.
     pub fn io(what: String, source: std::io::Error) -> Self {
         Self::Io { what, source }

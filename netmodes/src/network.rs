@@ -1,0 +1,275 @@
+//! What the agent does to a VPC's namespace: the router, ENIs, tracked flows. All of it idempotent.
+//!
+//! [`crate::awsvpc`] says what should be; this brings the kernel there by netlink, in an order in which no packet passes
+//! before everything is in place: the end of an ENI's link in the VPC's namespace comes up after the owner's end is
+//! complete, and its host route comes last. The filter is the `nft` module's work and must be in before
+//! [`VpcNetwork::ensure_eni`]. Never touches the host's namespace, nor the uplink that Docker made.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::awsvpc::{OWNER_LINK, OwnerEnd, RouterEnd, RouterState};
+use crate::ids::EniId;
+use crate::kernel::error::KernelError;
+use crate::kernel::link::{self, LOOPBACK, Link, LinkChange, VethEnd};
+use crate::kernel::netns::Netns;
+use crate::kernel::route::{self, Hop, Route};
+use crate::kernel::socket::RouteSocket;
+use crate::kernel::sysctl::{self, Sysctl};
+use crate::kernel::{address, conntrack, neighbour};
+use crate::observe::{ObservedVpc, observe_vpc};
+use crate::vpc::eni::{Eni, MTU, MacAddress};
+use crate::vpc::router::Router;
+
+/// An open VPC: its namespace and the socket inside. It pins the namespace; drop it before the VPC is to go.
+#[derive(Debug)]
+pub struct VpcNetwork {
+    /// Shared with the threads that walk the table of flows.
+    netns: Arc<Netns>,
+    socket: RouteSocket,
+}
+
+impl VpcNetwork {
+    /// Opens the VPC's namespace. Call it on the async runtime.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub fn open(netns: Netns) -> Result<Self, KernelError> {
+        let socket = RouteSocket::open(&netns)?;
+        Ok(Self { netns: Arc::new(netns), socket })
+    }
+
+    /// The VPC's namespace.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// Makes the namespace the VPC's router, and takes away what an earlier router left.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn ensure_router(&self, router: &Router) -> Result<(), KernelError> {
+        let wanted = RouterState::of(router);
+        sysctl::ensure(&self.netns, &router_settings(wanted.forwards_ipv6))?;
+        link::ensure_up(&self.socket, LOOPBACK).await?;
+        // Before the uplink can lead anyone astray: first nowhere, then the way to those who are there.
+        let blackhole = |destination| Route { destination, hop: Hop::Blackhole };
+        for block in &wanted.blackholes {
+            route::ensure(&self.socket, blackhole(*block)).await?;
+        }
+        for left in route::list(&self.socket).await?.into_iter().filter(|r| r.hop == Hop::Blackhole) {
+            if !wanted.blackholes.contains(&left.destination) {
+                route::remove(&self.socket, left).await?;
+            }
+        }
+        let addresses: Vec<_> = wanted.local_addresses.into_iter().collect();
+        address::ensure_exactly(&self.socket, LOOPBACK, &addresses).await
+    }
+
+    /// Makes the ENI in the namespace of its owner, or mends what is there of it.
+    ///
+    /// Takes about a millisecond, or 20 when a link that leads elsewhere must go first.
+    ///
+    /// # Errors
+    /// When the owner's namespace has another `eth0`, or the kernel refuses.
+    pub async fn ensure_eni(&self, eni: &Eni, owner: &Netns) -> Result<(), KernelError> {
+        if owner.cookie() == self.netns.cookie() {
+            return Err(KernelError::unexpected(format!("attach {}", eni.id), "its owner is the VPC itself"));
+        }
+        let inside = RouteSocket::open(owner)?;
+        let (outer, inner) = self.ensure_pair(eni, owner, &inside).await?;
+        ensure_owner_end(eni, owner, &inside, inner).await?;
+        self.ensure_router_end(eni, &outer).await
+    }
+
+    /// Takes the ENI's link away, both ends, with all that hangs on it. Takes 16 to 20 ms.
+    ///
+    /// # Errors
+    /// When the kernel refuses; an ENI that is not there is no error.
+    pub async fn remove_eni(&self, id: &EniId) -> Result<(), KernelError> {
+        match link::find(&self.socket, &Eni::link_name(id)).await? {
+            Some(link) if bears(&link, id) => link::remove(&self.socket, link.index).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes every tracked flow from or to `address`, and says how many there were.
+    ///
+    /// After the ENI's link is gone and before the address is leased again (pitfall 1).
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn forget_flows(&self, address: IpAddr) -> Result<usize, KernelError> {
+        let netns = Arc::clone(&self.netns);
+        let walk = tokio::task::spawn_blocking(move || conntrack::remove_flows(&netns, address));
+        walk.await.map_err(|failure| {
+            KernelError::unexpected(format!("forget the tracked flows of {address}"), failure.to_string())
+        })?
+    }
+
+    /// Reads the whole namespace back.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn observe(&self) -> Result<ObservedVpc, KernelError> {
+        observe_vpc(&self.netns, &self.socket).await
+    }
+
+    /// Both ends of the ENI's link, the VPC's and the owner's; made in one message if they are not a pair.
+    async fn ensure_pair(&self, eni: &Eni, owner: &Netns, inside: &RouteSocket) -> Result<(Link, Link), KernelError> {
+        let outer = link::find(&self.socket, &Eni::link_name(&eni.id)).await?;
+        let inner = link::find(inside, OWNER_LINK).await?;
+        if let (Some(outer), Some(inner)) = (&outer, &inner)
+            && outer.peer == Some((inner.index, link::netns_id(&self.socket, owner).await?))
+            && bears(outer, &eni.id)
+        {
+            self.ensure_alias(outer, &eni.id).await?;
+            return Ok((outer.clone(), inner.clone()));
+        }
+        self.remove_halves(eni, outer, inside, inner).await?;
+
+        let name = Eni::link_name(&eni.id);
+        let end = VethEnd { name: &name, mac: MacAddress::of_gateway(&eni.id), mtu: MTU };
+        let peer = VethEnd { name: OWNER_LINK, mac: eni.mac, mtu: MTU };
+        link::create_veth(&self.socket, &end, &peer, owner).await?;
+        let outer = found(&name, link::find(&self.socket, &name).await?)?;
+        self.ensure_alias(&outer, &eni.id).await?;
+        Ok((outer, found(OWNER_LINK, link::find(inside, OWNER_LINK).await?)?))
+    }
+
+    /// Clears the way for a new pair: an end of this ENI that leads to an earlier owner or an earlier VPC goes.
+    async fn remove_halves(
+        &self,
+        eni: &Eni,
+        outer: Option<Link>,
+        inside: &RouteSocket,
+        inner: Option<Link>,
+    ) -> Result<(), KernelError> {
+        if let Some(outer) = outer {
+            if !bears(&outer, &eni.id) {
+                let alias = outer.alias.unwrap_or_default();
+                return Err(KernelError::unexpected(
+                    format!("look up link {}", outer.name),
+                    format!("it is {alias}'s"),
+                ));
+            }
+            link::remove(&self.socket, outer.index).await?;
+        }
+        match inner {
+            // The MAC is the ENI's own, so this is a left-over of it and nobody else's.
+            Some(inner) if inner.mac == Some(eni.mac) => link::remove(inside, inner.index).await,
+            Some(inner) => Err(KernelError::unexpected(
+                format!("attach {}", eni.id),
+                format!("its owner has another {OWNER_LINK}, with MAC {:?}", inner.mac),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Kernels take no alias in the message that creates a link (6.18), so it follows at once.
+    async fn ensure_alias(&self, outer: &Link, id: &EniId) -> Result<(), KernelError> {
+        if outer.alias.is_some() {
+            return Ok(());
+        }
+        let change = LinkChange { alias: Some(id.as_str()), ..LinkChange::default() };
+        link::set(&self.socket, outer.index, &change).await
+    }
+
+    /// Lets packets pass, and routes to the ENI last: who sees the route knows that all the rest is there.
+    async fn ensure_router_end(&self, eni: &Eni, outer: &Link) -> Result<(), KernelError> {
+        let wanted = RouterEnd::of(eni);
+        ensure_link(&self.socket, outer, MacAddress::of_gateway(&eni.id)).await?;
+        for (address, mac) in &wanted.neighbours {
+            neighbour::ensure(&self.socket, outer.index, *address, *mac).await?;
+        }
+        for address in wanted.host_routes {
+            route::ensure(&self.socket, Route { destination: address.into(), hop: Hop::Link(outer.index) }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the link is that ENI's: by its alias, or by its name alone when the agent died before it set one.
+fn bears(link: &Link, id: &EniId) -> bool {
+    link.alias.as_deref().is_none_or(|alias| alias == id.as_str())
+}
+
+fn found(name: &str, link: Option<Link>) -> Result<Link, KernelError> {
+    link.ok_or_else(|| KernelError::unexpected(format!("look up link {name}"), "it was made a moment ago and is gone"))
+}
+
+/// Brings the owner's end to what it should be, all but the way there from the VPC.
+async fn ensure_owner_end(eni: &Eni, owner: &Netns, inside: &RouteSocket, inner: Link) -> Result<(), KernelError> {
+    let wanted = OwnerEnd::of(eni);
+    sysctl::ensure(owner, &owner_settings(eni))?;
+    link::ensure_up(inside, LOOPBACK).await?;
+    let addresses: Vec<_> = wanted.addresses.into_iter().collect();
+    address::ensure_exactly(inside, inner.index, &addresses).await?;
+    // A route wants its link up; the link carries nothing while its other end is down.
+    ensure_link(inside, &inner, eni.mac).await?;
+    for (gateway, mac) in &wanted.neighbours {
+        neighbour::ensure(inside, inner.index, *gateway, *mac).await?;
+    }
+    for wanted in wanted.routes {
+        let hop = match wanted.via {
+            Some(gateway) => Hop::Gateway(gateway, inner.index),
+            None => Hop::Link(inner.index),
+        };
+        route::ensure(inside, Route { destination: wanted.destination, hop }).await?;
+    }
+    Ok(())
+}
+
+/// Sets a link up with its MAC and MTU: what is not so already, in one message.
+async fn ensure_link(socket: &RouteSocket, link: &Link, mac: MacAddress) -> Result<(), KernelError> {
+    let change = LinkChange {
+        alias: None,
+        mac: (link.mac != Some(mac)).then_some(mac),
+        mtu: (link.mtu != MTU).then_some(MTU),
+        up: (!link.up).then_some(true),
+    };
+    if change == LinkChange::default() { Ok(()) } else { link::set(socket, link.index, &change).await }
+}
+
+/// Settings of the VPC's namespace. Links made later inherit `default`, so no ENI needs a setting of its own here.
+fn router_settings(ipv6: bool) -> Vec<Sysctl> {
+    let mut settings = vec![
+        Sysctl::new("ipv4/ip_forward", "1"),
+        // A router that sends packets back out where they came from would tell hosts of a shorter way.
+        Sysctl::new("ipv4/conf/all/send_redirects", "0"),
+        Sysctl::new("ipv4/conf/default/send_redirects", "0"),
+        Sysctl::new("ipv4/conf/all/accept_redirects", "0"),
+        Sysctl::new("ipv4/conf/default/accept_redirects", "0"),
+        // Source addresses are judged by the filter, which knows the ENIs that may forward.
+        Sysctl::new("ipv4/conf/all/rp_filter", "0"),
+        Sysctl::new("ipv4/conf/default/rp_filter", "0"),
+    ];
+    // Without IPv6 blocks the links are silent: no discovery, no link-local addresses.
+    let (disabled, forwarding) = if ipv6 { ("0", "1") } else { ("1", "0") };
+    settings.push(if ipv6 {
+        Sysctl::new("ipv6/conf/all/disable_ipv6", disabled)
+    } else {
+        Sysctl::optional("ipv6/conf/all/disable_ipv6", disabled)
+    });
+    settings.extend([
+        Sysctl::optional("ipv6/conf/default/disable_ipv6", disabled),
+        Sysctl::optional("ipv6/conf/all/forwarding", forwarding),
+        Sysctl::optional("ipv6/conf/all/accept_redirects", "0"),
+        Sysctl::optional("ipv6/conf/default/accept_redirects", "0"),
+    ]);
+    settings
+}
+
+/// Settings of the owner's namespace: IPv6 is on if the ENI has it (reference 1.3), else off on its link alone.
+fn owner_settings(eni: &Eni) -> Vec<Sysctl> {
+    let on_link = format!("ipv6/conf/{OWNER_LINK}/disable_ipv6");
+    if eni.addresses.iter().any(|address| address.address.is_ipv6()) {
+        vec![
+            Sysctl::new("ipv6/conf/all/disable_ipv6", "0"),
+            Sysctl::new("ipv6/conf/default/disable_ipv6", "0"),
+            Sysctl::new(on_link, "0"),
+        ]
+    } else {
+        vec![Sysctl::optional(on_link, "1")]
+    }
+}
