@@ -5,5 +5,9 @@
 //! state for DNS and filters, pure). `reconcile` turns the loop; `control` is the door for the CLI.
 
 pub mod control;
+pub mod dataplane;
+pub mod plan;
+pub mod project;
 pub mod runtime;
 pub mod spec;
+pub mod store;
