@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod dataplane;
+pub mod observe;
 pub mod plan;
 pub mod project;
 pub mod runtime;

@@ -1,5 +1,7 @@
-//! Projections: what the data plane is told, as pure values made from one snapshot.
+//! What follows from the state for the data plane, as values: pure functions, no I/O.
 //!
-//! `publish` writes them to each role's directory; the roles in [`crate::dataplane`] read them. Nothing here does I/O.
+//! Each value is compared with what is in force and brought there by a step when it differs.
 
+pub mod dns;
+pub mod security_groups;
 pub mod zone;

@@ -1,0 +1,113 @@
+//! What to do next: pure functions over desired and observed state, without I/O, clock or chance.
+//!
+//! [`plan`] first decides (a task's next status, how many tasks a service needs, what stops), which changes the desired
+//! state and is written before anything else, and then lists the steps that are possible now. What a step has to wait for
+//! is a fact in [`Observed`], never an order of the list. The loop is in [`crate::reconcile`].
+
+pub mod containers;
+pub mod health;
+pub mod ids;
+pub mod services;
+pub mod step;
+pub mod steps;
+pub mod tasks;
+pub mod up;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::observe::Observed;
+use crate::plan::ids::Ids;
+use crate::plan::step::Step;
+use crate::runtime::names::{ContainerName, Part, TaskDigits};
+use crate::spec::ids::{ContainerName as Container, StackName, TaskId};
+use crate::store::state::State;
+
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The mark on everything that is ours in Docker.
+    pub owner: String,
+    /// Where resolvers find their directory, on the machine that Docker runs on.
+    pub data_dir: PathBuf,
+    /// A task without any health source counts as healthy this long after RUNNING: 40 s in ECS (3.2).
+    pub healthy_after: Duration,
+    /// Where resolvers ask for other names when `internet` is true.
+    pub upstream: Vec<SocketAddr>,
+}
+
+impl Setting {
+    /// The name in Docker of the container that holds a VPC's namespace.
+    pub fn vpc_name(&self, stack: &StackName) -> String {
+        self.name(stack, Part::Vpc)
+    }
+
+    /// The name in Docker of a stack's resolver.
+    pub fn resolver_name(&self, stack: &StackName) -> String {
+        self.name(stack, Part::Resolver)
+    }
+
+    /// The name in Docker of the container that holds a task's namespace.
+    pub fn pause_name(&self, stack: &StackName, task: &TaskId) -> String {
+        match TaskDigits::new(task.as_str()) {
+            Some(digits) => self.name(stack, Part::TaskPause(digits)),
+            None => String::new(),
+        }
+    }
+
+    /// The name in Docker of a task's container.
+    pub fn app_name(&self, stack: &StackName, task: &TaskId, container: &Container) -> String {
+        match TaskDigits::new(task.as_str()) {
+            Some(digits) => self.name(stack, Part::App(digits, container.as_str().to_owned())),
+            None => String::new(),
+        }
+    }
+
+    /// The resolver's directory, on the host.
+    pub fn resolver_dir(&self, stack: &StackName) -> PathBuf {
+        self.data_dir.join("stacks").join(stack.as_str()).join("resolver")
+    }
+
+    fn name(&self, stack: &StackName, part: Part) -> String {
+        ContainerName::new(&self.owner, stack.as_str(), part).to_string()
+    }
+}
+
+/// What follows from a look at everything.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What is possible now, in no order that matters.
+    pub steps: Vec<Step>,
+    /// When something changes by the passing of time alone.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Decides, which changes `state`, and says what can be done now.
+pub fn plan(state: &mut State, observed: &Observed, setting: &Setting, now: Timestamp, ids: &mut Ids) -> Plan {
+    let stacks: Vec<StackName> = state.stacks().keys().cloned().collect();
+    let mut wake = Wake { now, at: None };
+    for stack in &stacks {
+        tasks::advance(state, stack, observed, setting, now, ids, &mut wake);
+        services::schedule(state, stack, observed, setting, now, ids, &mut wake);
+    }
+    Plan { steps: steps::possible(state, observed, setting), wake_at: wake.at }
+}
+
+/// Collects the earliest moment at which a decision changes without an event.
+#[derive(Debug)]
+pub struct Wake {
+    now: Timestamp,
+    at: Option<Timestamp>,
+}
+
+impl Wake {
+    /// Asks for another look at `at`; a moment that has passed asks for nothing.
+    pub fn at(&mut self, at: Timestamp) {
+        if at > self.now {
+            self.at = Some(self.at.map_or(at, |earliest| earliest.min(at)));
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The next status of each task, from what is observed of it (reference 2.4, 2.8, 2.9, 2.10).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::containers::{Readiness, readiness};
+use super::health::{self, HealthStatus};
+use super::ids::Ids;
+use super::{Setting, Wake};
+use crate::observe::Observed;
+use crate::project::dns::is_registered;
+use crate::runtime::{ContainerState, Health};
+use crate::spec::ids::{StackName, TaskId};
+use crate::store::state::{State, Stop, StopCode, Task, TaskStatus};
+
+/// A stopped task stays visible for this long (2.7).
+const STOPPED_KEPT: Duration = Duration::from_secs(3600);
+/// The longest wait between two tries of a task that does not start (3.7).
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Failed starts in a row after which ECS says so (3.7).
+const FAILURES_SAID: u32 = 3;
+
+/// Moves every task of a stack as far as what is observed allows.
+pub fn advance(
+    state: &mut State,
+    stack: &StackName,
+    observed: &Observed,
+    setting: &Setting,
+    now: Timestamp,
+    ids: &mut Ids,
+    wake: &mut Wake,
+) {
+    let Some(in_stack) = state.stack(stack) else { return };
+    let registered = registered(observed, stack, setting);
+    let tasks: Vec<TaskId> = in_stack.tasks.keys().cloned().collect();
+    for id in tasks {
+        let Some(before) = state.stack(stack).and_then(|s| s.tasks.get(&id)).cloned() else { continue };
+        if before.status == TaskStatus::Stopped {
+            let over = before.stopped_at.unwrap_or(now) + STOPPED_KEPT;
+            if over <= now {
+                state.remove_task(stack, &id);
+            } else {
+                wake.at(over);
+            }
+            continue;
+        }
+        let view = View { stack, observed, setting, registered: &registered, now };
+        let mut task = before.clone();
+        // A status may be passed through at once; each pass moves by one, so that every status has its rule in one place.
+        while view.advance(&mut task) {}
+        view.wake_for_timeouts(&task, wake);
+        if task == before {
+            continue;
+        }
+        let failed = task.status == TaskStatus::Stopped && is_failure(&task);
+        let has_run = task.ran && !before.ran;
+        state.edit_task(stack, &id, |record| *record = task.clone());
+        if has_run {
+            state.edit_service(stack, &task.service, |service| {
+                service.failed_starts = 0;
+                service.next_start = None;
+            });
+        }
+        if failed {
+            count_failure(state, stack, &task, now, ids);
+        }
+    }
+}
+
+/// Whether a task's end is one that ECS's throttle and circuit breaker count: it never ran, and nobody asked it to stop.
+fn is_failure(task: &Task) -> bool {
+    let code = task.stop.as_ref().map(|s| s.code);
+    !task.ran && matches!(code, Some(StopCode::TaskFailedToStart | StopCode::EssentialContainerExited))
+}
+
+fn count_failure(state: &mut State, stack: &StackName, task: &Task, now: Timestamp, ids: &mut Ids) {
+    let failures = state.edit_service(stack, &task.service, |service| {
+        service.failed_starts += 1;
+        // 1 s, 2 s, 4 s … up to a quarter of an hour.
+        let wait = Duration::from_secs(1 << service.failed_starts.saturating_sub(1).min(10)).min(LONGEST_WAIT);
+        service.next_start = Some(now + wait);
+        if let Some(deployment) = service.deployments.iter_mut().find(|d| d.id == task.deployment) {
+            deployment.failed_tasks += 1;
+        }
+        service.failed_starts
+    });
+    if failures == Some(FAILURES_SAID) {
+        let message = format!("(service {}) is unable to consistently start tasks successfully.", task.service);
+        state.event(stack, &task.service, ids.uuid(), now, message);
+    }
+}
+
+/// Ids of the instances that the resolver serves; `None` while it is not known to serve anything.
+fn registered(observed: &Observed, stack: &StackName, setting: &Setting) -> Option<BTreeSet<String>> {
+    let (resolver, _) = observed.running(&setting.resolver_name(stack))?;
+    match &observed.networks.get(stack)?.zone {
+        Some((served_by, zone)) if *served_by == resolver => {
+            Some(zone.names.values().flat_map(|a| &a.instances).map(|i| i.id.clone()).collect())
+        }
+        _ => None,
+    }
+}
+
+struct View<'a> {
+    stack: &'a StackName,
+    observed: &'a Observed,
+    setting: &'a Setting,
+    registered: &'a Option<BTreeSet<String>>,
+    now: Timestamp,
+}
+
+impl View<'_> {
+    /// One move; `false` when there is none.
+    fn advance(&self, task: &mut Task) -> bool {
+        let before = task.clone();
+        self.fold_containers(task);
+        self.judge(task);
+        let wanted = task.is_wanted();
+        task.status = match task.status {
+            TaskStatus::Provisioning if !wanted => TaskStatus::Deprovisioning,
+            TaskStatus::Provisioning if self.is_linked(task) => TaskStatus::Pending,
+            TaskStatus::Pending if !wanted => TaskStatus::Stopping,
+            TaskStatus::Pending if self.all_started(task) => {
+                task.started_at = Some(self.now);
+                TaskStatus::Activating
+            }
+            TaskStatus::Activating | TaskStatus::Running if !wanted => TaskStatus::Deactivating,
+            TaskStatus::Activating if self.is_in_service(task) => {
+                task.ran = true;
+                TaskStatus::Running
+            }
+            TaskStatus::Deactivating if !self.is_served(task) => TaskStatus::Stopping,
+            TaskStatus::Stopping if !self.any_app_runs(task) => TaskStatus::Deprovisioning,
+            TaskStatus::Deprovisioning if self.is_gone(task) => {
+                task.stopped_at = Some(self.now);
+                TaskStatus::Stopped
+            }
+            same => same,
+        };
+        *task != before
+    }
+
+    /// Takes over what Docker says of the task's containers, as long as they are there to ask.
+    fn fold_containers(&self, task: &mut Task) {
+        if matches!(task.status, TaskStatus::Provisioning | TaskStatus::Stopped) {
+            return;
+        }
+        for definition in task.definition.container_definitions.clone() {
+            let mut record = task.container(&definition.name);
+            let name = self.setting.app_name(self.stack, &task.id, &definition.name);
+            let container = self.observed.containers.get(&name);
+            match container.map(|c| &c.state) {
+                Some(ContainerState::Running { .. }) => {
+                    record.started = true;
+                    record.started_at = record.started_at.or(Some(self.now));
+                    record.was_healthy |= container.and_then(|c| c.health) == Some(Health::Healthy);
+                }
+                Some(ContainerState::Exited { exit_code, oom_killed, error }) if !record.stopped => {
+                    record.stopped = true;
+                    if error.is_empty() {
+                        record.started = true;
+                        record.exit_code = Some(*exit_code);
+                        if *oom_killed {
+                            record.reason = Some("OutOfMemoryError: Container killed due to memory usage".into());
+                        }
+                    } else {
+                        record.reason = Some(format!("CannotStartContainerError: {error}"));
+                    }
+                }
+                None if record.started && !record.stopped && task.status < TaskStatus::Deprovisioning => {
+                    record.stopped = true;
+                    record.reason = Some("DockerStateError: the container was removed by somebody else".into());
+                }
+                _ => {}
+            }
+            let waits = !record.started && !record.stopped && task.status == TaskStatus::Pending;
+            if waits && let Readiness::Never(reason) = readiness(task, &definition, self.now) {
+                record.stopped = true;
+                record.exit_code = Some(143);
+                record.reason = Some(format!("CannotStartContainerError: {reason}"));
+            }
+            task.containers.insert(definition.name.clone(), record);
+        }
+        task.was_healthy |=
+            health::of_task(task, self.stack, self.observed, self.setting) == HealthStatus::Healthy;
+    }
+
+    /// Decides whether a task that nobody asked to stop has to.
+    fn judge(&self, task: &mut Task) {
+        if !task.is_wanted() || !matches!(task.status, TaskStatus::Pending | TaskStatus::Activating | TaskStatus::Running)
+        {
+            return;
+        }
+        let essential = task.definition.container_definitions.iter().filter(|c| c.essential);
+        let over = essential.map(|c| task.container(&c.name)).find(|record| record.stopped);
+        if let Some(record) = over {
+            let (code, reason) = match record.reason {
+                Some(reason) if record.exit_code.is_none() || !record.started => (StopCode::TaskFailedToStart, reason),
+                _ => (StopCode::EssentialContainerExited, "Essential container in task exited".to_owned()),
+            };
+            task.stop = Some(Stop { code, reason, at: self.now });
+            return;
+        }
+        if self.observed.running(&self.setting.pause_name(self.stack, &task.id)).is_none() {
+            // The pause counts as an essential container (1.2); its namespace cannot be had again (pitfall 10).
+            let code = if task.ran { StopCode::EssentialContainerExited } else { StopCode::TaskFailedToStart };
+            let reason = "ContainerNetworkingError: container ~internal~ecs~pause exited, the task's network is lost";
+            task.stop = Some(Stop { code, reason: reason.into(), at: self.now });
+        }
+    }
+
+    fn is_linked(&self, task: &Task) -> bool {
+        let holder = self.observed.running(&self.setting.pause_name(self.stack, &task.id));
+        let network = self.observed.network(self.stack, &self.setting.vpc_name(self.stack));
+        let link = network.and_then(|n| n.links.get(&task.eni.id)).and_then(Option::as_ref);
+        matches!((holder, link), (Some((holder, _)), Some(linked_to)) if holder == *linked_to)
+    }
+
+    fn all_started(&self, task: &Task) -> bool {
+        task.definition.container_definitions.iter().all(|c| {
+            let record = task.container(&c.name);
+            record.started || record.stopped
+        })
+    }
+
+    /// A task with a check is RUNNING before it passes; one without is registered first (6.7).
+    fn is_in_service(&self, task: &Task) -> bool {
+        !task.registers || !is_registered(task) || self.is_served(task)
+    }
+
+    fn is_served(&self, task: &Task) -> bool {
+        let resolver_runs = self.observed.running(&self.setting.resolver_name(self.stack)).is_some();
+        match self.registered {
+            Some(instances) => instances.contains(task.id.as_str()),
+            // Unknown while the resolver runs: it may still serve what it served before the agent was started.
+            None => resolver_runs && task.status == TaskStatus::Deactivating && task.registers,
+        }
+    }
+
+    fn any_app_runs(&self, task: &Task) -> bool {
+        task.definition.container_definitions.iter().any(|c| {
+            let name = self.setting.app_name(self.stack, &task.id, &c.name);
+            self.observed.running(&name).is_some()
+        })
+    }
+
+    /// Whether nothing of a task is left: no container, no link, nothing in the filter, no tracked flow.
+    fn is_gone(&self, task: &Task) -> bool {
+        let pause = self.setting.pause_name(self.stack, &task.id);
+        let apps = task.definition.container_definitions.iter();
+        let mut names = apps.map(|c| self.setting.app_name(self.stack, &task.id, &c.name)).chain([pause]);
+        names.all(|name| !self.observed.containers.contains_key(&name)) && is_off_the_network(self.observed, self.setting, self.stack, task)
+    }
+
+    fn wake_for_timeouts(&self, task: &Task, wake: &mut Wake) {
+        if task.status != TaskStatus::Pending {
+            return;
+        }
+        for definition in &task.definition.container_definitions {
+            let since = task.container(&definition.name).started_at;
+            if let (Some(limit), Some(since)) = (definition.start_timeout, since) {
+                wake.at(since + Duration::from_secs(limit.into()));
+            }
+        }
+    }
+}
+
+/// Whether a task's ENI is unlinked, out of the filter, and its flows are forgotten; true when there is no VPC to ask.
+pub fn is_off_the_network(observed: &Observed, setting: &Setting, stack: &StackName, task: &Task) -> bool {
+    let Some(network) = observed.network(stack, &setting.vpc_name(stack)) else {
+        return observed.running(&setting.vpc_name(stack)).is_none();
+    };
+    let unlinked = matches!(network.links.get(&task.eni.id), Some(None));
+    let filtered = network.filter.as_ref().is_none_or(|f| f.enis.contains_key(&task.eni.id));
+    unlinked && !filtered && observed.forgotten.contains(&task.id)
+}

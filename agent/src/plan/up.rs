@@ -1,0 +1,265 @@
+//! What `up`, `scale`, `stop` and `down` change in the desired state, and the lines that tell a person. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+
+use super::ids::Ids;
+use crate::control::api::ChangeLine;
+use crate::spec::ids::{ServiceName, StackName, TaskId};
+use crate::spec::service::Service;
+use crate::spec::stack::Stack;
+use crate::spec::task_definition::TaskDefinition;
+use crate::store::state::{
+    Deployment, Rollout, ServiceState, StackRecord, State, Stop, StopCode, SubnetRecord, TaskStatus,
+};
+
+/// Why a change is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The stack is on its way out.
+    #[error("stack `{0}` is being deleted: wait until `ecsnet down {0}` is done")]
+    Leaving(StackName),
+    /// What cannot change while tasks run.
+    #[error("stack `{stack}`: {what} cannot change while the stack is up: run `ecsnet down {stack}` first")]
+    Fixed {
+        /// The stack.
+        stack: StackName,
+        /// For example `vpc.cidr`.
+        what: String,
+    },
+}
+
+/// Makes `spec` the desired state of its stack.
+///
+/// # Errors
+/// When the stack is leaving, or what runs cannot be changed into it; the state is then as it was.
+pub fn apply(state: &mut State, spec: &Stack, now: Timestamp, ids: &mut Ids) -> Result<Vec<ChangeLine>, Refused> {
+    let name = &spec.name;
+    let before = state.stack(name).map(|s| s.record.clone());
+    if let Some(before) = &before {
+        check_fixed(before, spec)?;
+    }
+    let mut lines = differences(before.as_ref().map(|b| &b.spec), spec);
+    let mut record = before.unwrap_or_else(|| StackRecord {
+        spec: spec.clone(),
+        leaving: false,
+        vpc_id: ids.vpc(),
+        subnets: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        families: BTreeMap::new(),
+    });
+    record.spec = spec.clone();
+    for subnet in &spec.vpc.subnets {
+        record
+            .subnets
+            .entry(subnet.name.clone())
+            .or_insert_with(|| SubnetRecord { id: ids.subnet(), last_leased: None });
+    }
+    for group in spec.security_groups.keys() {
+        record.groups.entry(group.clone()).or_insert_with(|| ids.group());
+    }
+    record.groups.retain(|group, _| spec.security_groups.contains_key(group));
+
+    let mut revisions = BTreeMap::new();
+    for (service_name, service) in &spec.services {
+        revisions.insert(service_name.clone(), register(&mut record.families, &service.task_definition));
+    }
+    state.put_stack(name, record);
+
+    let gone: Vec<ServiceName> = state.stack(name).map_or_else(Vec::new, |s| {
+        s.services.keys().filter(|service| !spec.services.contains_key(*service)).cloned().collect()
+    });
+    for service in gone {
+        state.edit_service(name, &service, |s| s.leaving = true);
+    }
+    for (service_name, service) in &spec.services {
+        let revision = revisions.get(service_name).copied().unwrap_or(1);
+        lines.extend(apply_service(state, name, service, revision, now, ids));
+    }
+    Ok(lines)
+}
+
+fn check_fixed(before: &StackRecord, spec: &Stack) -> Result<(), Refused> {
+    if before.leaving {
+        return Err(Refused::Leaving(spec.name.clone()));
+    }
+    let fixed = |what: String| Err(Refused::Fixed { stack: spec.name.clone(), what });
+    if before.spec.vpc.cidr != spec.vpc.cidr {
+        return fixed(format!("vpc.cidr ({} → {})", before.spec.vpc.cidr, spec.vpc.cidr));
+    }
+    if before.spec.region != spec.region {
+        return fixed(format!("region ({} → {})", before.spec.region, spec.region));
+    }
+    for subnet in &before.spec.vpc.subnets {
+        match spec.vpc.subnets.iter().find(|s| s.name == subnet.name) {
+            Some(same) if same == subnet => {}
+            Some(_) => return fixed(format!("subnet {}", subnet.name)),
+            None => return fixed(format!("removing subnet {}", subnet.name)),
+        }
+    }
+    Ok(())
+}
+
+/// The revision of a definition: the family's newest when its content is the same, else a new one (2.1).
+fn register(families: &mut BTreeMap<String, (u32, TaskDefinition)>, definition: &TaskDefinition) -> u32 {
+    match families.get_mut(&definition.family) {
+        Some((revision, newest)) if newest == definition => *revision,
+        Some((revision, newest)) => {
+            *revision += 1;
+            *newest = definition.clone();
+            *revision
+        }
+        None => {
+            families.insert(definition.family.clone(), (1, definition.clone()));
+            1
+        }
+    }
+}
+
+fn apply_service(
+    state: &mut State,
+    stack: &StackName,
+    service: &Service,
+    revision: u32,
+    now: Timestamp,
+    ids: &mut Ids,
+) -> Vec<ChangeLine> {
+    let name = &service.service_name;
+    let before = state.stack(stack).and_then(|s| s.services.get(name)).cloned();
+    let mut after = before.clone().unwrap_or_else(|| ServiceState {
+        desired_count: service.desired_count,
+        leaving: false,
+        deployments: Vec::new(),
+        events: VecDeque::new(),
+        steady: false,
+        failed_starts: 0,
+        next_start: None,
+    });
+    after.desired_count = service.desired_count;
+    after.leaving = false;
+    let mut lines = Vec::new();
+    match after.deployments.first_mut() {
+        Some(primary) if !needs_deployment(&primary.service, service) && primary.rollout != Rollout::Failed => {
+            primary.service = service.clone();
+        }
+        newest => {
+            if newest.is_some() {
+                let detail = format!("new deployment, task definition {}:{revision}", service.task_definition.family);
+                lines.push(ChangeLine { sign: '~', what: format!("service {name}"), detail });
+            }
+            let deployment = Deployment {
+                id: ids.deployment(),
+                service: service.clone(),
+                revision,
+                created_at: now,
+                rollout: Rollout::InProgress,
+                failed_tasks: 0,
+            };
+            after.deployments.insert(0, deployment);
+            after.failed_starts = 0;
+            after.next_start = None;
+        }
+    }
+    if before.as_ref() != Some(&after) {
+        after.steady = false;
+        state.put_service(stack, name, after);
+    }
+    lines
+}
+
+/// Whether a change of a service replaces its tasks: its definition, network or registry does, its count or bounds do not (3.1).
+fn needs_deployment(old: &Service, new: &Service) -> bool {
+    let kept = Service {
+        desired_count: new.desired_count,
+        deployment_configuration: new.deployment_configuration,
+        health_check_grace_period_seconds: new.health_check_grace_period_seconds,
+        ..old.clone()
+    };
+    kept != *new
+}
+
+/// Sets the counts of services, as UpdateService does.
+pub fn scale(state: &mut State, stack: &StackName, service: &ServiceName, count: u32) {
+    state.edit_service(stack, service, |s| {
+        if s.desired_count != count {
+            s.desired_count = count;
+            s.steady = false;
+        }
+    });
+}
+
+/// StopTask (2.10).
+pub fn stop_task(state: &mut State, stack: &StackName, task: &TaskId, reason: Option<String>, now: Timestamp) {
+    state.edit_task(stack, task, |record| {
+        if record.stop.is_none() && record.status != TaskStatus::Stopped {
+            let reason = reason.unwrap_or_else(|| "Task stopped by user".to_owned());
+            record.stop = Some(Stop { code: StopCode::UserInitiated, reason, at: now });
+        }
+    });
+}
+
+/// `down`: every service goes, then the VPC.
+pub fn delete(state: &mut State, stack: &StackName) {
+    let Some(in_stack) = state.stack(stack) else { return };
+    let mut record = in_stack.record.clone();
+    let services: Vec<ServiceName> = in_stack.services.keys().cloned().collect();
+    record.leaving = true;
+    state.put_stack(stack, record);
+    for service in services {
+        state.edit_service(stack, &service, |s| s.leaving = true);
+    }
+}
+
+fn differences(before: Option<&Stack>, after: &Stack) -> Vec<ChangeLine> {
+    let line = |sign, what: String, detail: String| ChangeLine { sign, what, detail };
+    let mut lines = Vec::new();
+    let Some(before) = before else {
+        let vpc = &after.vpc;
+        lines.push(line('+', "VPC".into(), format!("{}, internet {}", vpc.cidr, vpc.internet)));
+        lines.extend(vpc.subnets.iter().map(|s| {
+            line('+', format!("subnet {}", s.name), format!("{} in {}", s.cidr, s.availability_zone))
+        }));
+        lines.extend(after.security_groups.keys().map(|g| line('+', format!("security group {g}"), String::new())));
+        lines.extend(after.services.values().map(added));
+        return lines;
+    };
+    if before.vpc.internet != after.vpc.internet {
+        let detail = format!(
+            "internet {} → {}: its namespace is made anew, open connections break",
+            before.vpc.internet, after.vpc.internet
+        );
+        lines.push(line('~', "VPC".into(), detail));
+    }
+    let subnets = after.vpc.subnets.iter().filter(|s| !before.vpc.subnets.contains(s));
+    lines.extend(subnets.map(|s| line('+', format!("subnet {}", s.name), s.cidr.to_string())));
+    for (name, group) in &after.security_groups {
+        match before.security_groups.get(name) {
+            None => lines.push(line('+', format!("security group {name}"), String::new())),
+            Some(old) if old.ingress != group.ingress || old.egress != group.egress => {
+                lines.push(line('~', format!("security group {name}"), "rules changed".into()));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = before.security_groups.keys().filter(|g| !after.security_groups.contains_key(*g));
+    lines.extend(gone.map(|g| line('-', format!("security group {g}"), String::new())));
+    for (name, service) in &after.services {
+        match before.services.get(name) {
+            None => lines.push(added(service)),
+            Some(old) if old.desired_count != service.desired_count => {
+                let detail = format!("desiredCount {} → {}", old.desired_count, service.desired_count);
+                lines.push(line('~', format!("service {name}"), detail));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = before.services.keys().filter(|s| !after.services.contains_key(*s));
+    lines.extend(gone.map(|s| line('-', format!("service {s}"), "its tasks stop".into())));
+    lines
+}
+
+fn added(service: &Service) -> ChangeLine {
+    let detail = format!("desiredCount {}, task definition {}", service.desired_count, service.task_definition.family);
+    ChangeLine { sign: '+', what: format!("service {}", service.service_name), detail }
+}

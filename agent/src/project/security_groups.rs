@@ -1,0 +1,67 @@
+//! The router and the ruleset that follow from a stack's desired state. Pure.
+
+use std::collections::BTreeMap;
+
+use netmodes::ids::{EniId, GroupId};
+use netmodes::security::group::{Peer, Rule, Ruleset, SecurityGroup};
+use netmodes::vpc::eni::Eni;
+use netmodes::vpc::router::Router;
+use netmodes::vpc::subnet::Subnet;
+
+use crate::spec::security_group as named;
+use crate::store::state::{StackRecord, StackState, TaskStatus};
+
+/// The implied router of a stack's VPC.
+pub fn router(record: &StackRecord) -> Router {
+    Router { cidrs: vec![record.spec.vpc.cidr], subnets: subnets(record), internet: record.spec.vpc.internet }
+}
+
+/// The subnets of a stack, with their ids.
+pub fn subnets(record: &StackRecord) -> Vec<Subnet> {
+    let with_ids = record.spec.vpc.subnets.iter().filter_map(|subnet| {
+        let id = record.subnets.get(&subnet.name)?.id.clone();
+        Some(Subnet { id, availability_zone: subnet.availability_zone.clone(), cidr: subnet.cidr })
+    });
+    with_ids.collect()
+}
+
+/// What the filter of a stack's VPC should be: every group, and every ENI that is not on its way out.
+///
+/// `unlinked` says of an ENI whose task is being deprovisioned whether its link is gone: only then it leaves the filter,
+/// so that its packets are judged as long as there can be any.
+pub fn ruleset(stack: &StackState, unlinked: impl Fn(&EniId) -> bool) -> Ruleset {
+    let record = &stack.record;
+    let groups = record.spec.security_groups.iter().filter_map(|(name, group)| {
+        let id = record.groups.get(name)?.clone();
+        let security_group = SecurityGroup {
+            id: id.clone(),
+            name: name.as_str().to_owned(),
+            ingress: rules(&group.ingress, record),
+            egress: rules(&group.egress, record),
+        };
+        Some((id, security_group))
+    });
+    let groups: BTreeMap<GroupId, SecurityGroup> = groups.collect();
+    let in_force = stack.tasks.values().filter(|task| match task.status {
+        TaskStatus::Stopped => false,
+        TaskStatus::Deprovisioning => !unlinked(&task.eni.id),
+        _ => true,
+    });
+    let enis = in_force.map(|task| {
+        // A group that `up` took away counts no more; a task that still has it is being replaced.
+        let known = task.eni.groups.iter().filter(|g| groups.contains_key(g)).cloned().collect();
+        (task.eni.id.clone(), Eni { groups: known, ..task.eni.clone() })
+    });
+    Ruleset { router: router(record), enis: enis.collect(), groups }
+}
+
+fn rules(rules: &[named::Rule], record: &StackRecord) -> Vec<Rule> {
+    let with_ids = rules.iter().filter_map(|rule| {
+        let peer = match &rule.peer {
+            named::Peer::Cidr(block) => Peer::Cidr(*block),
+            named::Peer::Group(name) => Peer::Group(record.groups.get(name)?.clone()),
+        };
+        Some(Rule { traffic: rule.traffic, peer })
+    });
+    with_ids.collect()
+}

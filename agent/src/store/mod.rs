@@ -1,0 +1,6 @@
+//! Desired state: as values ([`state`]) and on disk ([`sqlite`]).
+//!
+//! Written before it is acted on. Observed state is never stored; it is read from Docker and the kernel.
+
+pub mod sqlite;
+pub mod state;
