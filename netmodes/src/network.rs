@@ -8,6 +8,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnetwork::IpNetwork;
+
 use crate::awsvpc::{OWNER_LINK, OwnerEnd, RouterEnd, RouterState};
 use crate::ids::EniId;
 use crate::kernel::error::KernelError;
@@ -68,7 +70,8 @@ impl VpcNetwork {
 
     /// Makes the ENI in the namespace of its owner, or mends what is there of it.
     ///
-    /// Takes about a millisecond, or 20 when a link that leads elsewhere must go first.
+    /// Some milliseconds for a new one (3 in a debug build on two busy cores), and 16 to 20 more when a link that leads
+    /// elsewhere must go first. Mending reads the whole namespace, so it grows with the number of ENIs; making does not.
     ///
     /// # Errors
     /// When the owner's namespace has another `eth0`, or the kernel refuses.
@@ -77,9 +80,12 @@ impl VpcNetwork {
             return Err(KernelError::unexpected(format!("attach {}", eni.id), "its owner is the VPC itself"));
         }
         let inside = RouteSocket::open(owner)?;
-        let (outer, inner) = self.ensure_pair(eni, owner, &inside).await?;
+        let (outer, inner, origin) = self.ensure_pair(eni, owner, &inside).await?;
+        if origin == Origin::Found {
+            self.remove_extras(eni, &outer, &inside, &inner).await?;
+        }
         ensure_owner_end(eni, owner, &inside, inner).await?;
-        self.ensure_router_end(eni, &outer).await
+        self.ensure_router_end(eni, &outer, &inside).await
     }
 
     /// Takes the ENI's link away, both ends, with all that hangs on it. Takes 16 to 20 ms.
@@ -115,8 +121,13 @@ impl VpcNetwork {
         observe_vpc(&self.netns, &self.socket).await
     }
 
-    /// Both ends of the ENI's link, the VPC's and the owner's; made in one message if they are not a pair.
-    async fn ensure_pair(&self, eni: &Eni, owner: &Netns, inside: &RouteSocket) -> Result<(Link, Link), KernelError> {
+    /// Both ends of the ENI's link, the VPC's and the owner's; made in one message if they are not a pair yet.
+    async fn ensure_pair(
+        &self,
+        eni: &Eni,
+        owner: &Netns,
+        inside: &RouteSocket,
+    ) -> Result<(Link, Link, Origin), KernelError> {
         let outer = link::find(&self.socket, &Eni::link_name(&eni.id)).await?;
         let inner = link::find(inside, OWNER_LINK).await?;
         if let (Some(outer), Some(inner)) = (&outer, &inner)
@@ -124,7 +135,7 @@ impl VpcNetwork {
             && bears(outer, &eni.id)
         {
             self.ensure_alias(outer, &eni.id).await?;
-            return Ok((outer.clone(), inner.clone()));
+            return Ok((outer.clone(), inner.clone(), Origin::Found));
         }
         self.remove_halves(eni, outer, inside, inner).await?;
 
@@ -134,7 +145,32 @@ impl VpcNetwork {
         link::create_veth(&self.socket, &end, &peer, owner).await?;
         let outer = found(&name, link::find(&self.socket, &name).await?)?;
         self.ensure_alias(&outer, &eni.id).await?;
-        Ok((outer, found(OWNER_LINK, link::find(inside, OWNER_LINK).await?)?))
+        Ok((outer, found(OWNER_LINK, link::find(inside, OWNER_LINK).await?)?, Origin::Made))
+    }
+
+    /// Takes off a link that was found what the ENI does not want on it: routes to it, and neighbours at either end.
+    /// The owner's own routes are the owner's.
+    async fn remove_extras(
+        &self,
+        eni: &Eni,
+        outer: &Link,
+        inside: &RouteSocket,
+        inner: &Link,
+    ) -> Result<(), KernelError> {
+        let wanted = RouterEnd::of(eni);
+        for route in route::list(&self.socket).await?.into_iter().filter(|route| route.hop == Hop::Link(outer.index)) {
+            if !wanted.host_routes.iter().any(|address| route.destination == IpNetwork::from(*address)) {
+                route::remove(&self.socket, route).await?;
+            }
+        }
+        let ends = [(&self.socket, outer, wanted.neighbours), (inside, inner, OwnerEnd::of(eni).neighbours)];
+        for (socket, link, wanted) in ends {
+            let there = neighbour::list(socket).await?.into_iter().filter(|n| n.link == link.index && n.permanent);
+            for extra in there.filter(|neighbour| !wanted.contains_key(&neighbour.address)) {
+                neighbour::remove(socket, link.index, extra.address).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Clears the way for a new pair: an end of this ENI that leads to an earlier owner or an earlier VPC goes.
@@ -168,7 +204,7 @@ impl VpcNetwork {
 
     /// Kernels take no alias in the message that creates a link (6.18), so it follows at once.
     async fn ensure_alias(&self, outer: &Link, id: &EniId) -> Result<(), KernelError> {
-        if outer.alias.is_some() {
+        if outer.alias.as_deref() == Some(id.as_str()) {
             return Ok(());
         }
         let change = LinkChange { alias: Some(id.as_str()), ..LinkChange::default() };
@@ -176,9 +212,11 @@ impl VpcNetwork {
     }
 
     /// Lets packets pass, and routes to the ENI last: who sees the route knows that all the rest is there.
-    async fn ensure_router_end(&self, eni: &Eni, outer: &Link) -> Result<(), KernelError> {
+    async fn ensure_router_end(&self, eni: &Eni, outer: &Link, inside: &RouteSocket) -> Result<(), KernelError> {
         let wanted = RouterEnd::of(eni);
         ensure_link(&self.socket, outer, MacAddress::of_gateway(&eni.id)).await?;
+        link::await_operational(&self.socket, &outer.name).await?;
+        link::await_operational(inside, OWNER_LINK).await?;
         for (address, mac) in &wanted.neighbours {
             neighbour::ensure(&self.socket, outer.index, *address, *mac).await?;
         }
@@ -189,9 +227,19 @@ impl VpcNetwork {
     }
 }
 
+/// Where the pair of an ENI comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Just made, so nothing hangs on it.
+    Made,
+    /// It was there.
+    Found,
+}
+
 /// Whether the link is that ENI's: by its alias, or by its name alone when the agent died before it set one.
 fn bears(link: &Link, id: &EniId) -> bool {
-    link.alias.as_deref().is_none_or(|alias| alias == id.as_str())
+    let other = link.alias.as_deref().and_then(|alias| alias.parse::<EniId>().ok());
+    other.is_none_or(|other| other == *id)
 }
 
 fn found(name: &str, link: Option<Link>) -> Result<Link, KernelError> {

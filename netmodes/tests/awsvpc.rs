@@ -1,5 +1,7 @@
 //! ENIs in real namespaces, with real packets. Needs root, no Docker; skips, and says so, without.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 mod lab;
 
 use std::net::IpAddr;
@@ -60,22 +62,25 @@ async fn a_full_frame_of_mtu_9001_passes_in_one_piece() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_observed_is_what_was_asked_for_and_asking_again_changes_nothing() {
     let Some(lab) = Lab::open_dual_stack().await else { return };
-    for (number, addresses) in [(1, &["10.0.0.10"][..]), (2, &["10.0.0.11", "2600:1f00::11"])] {
-        let (eni, owner) = (eni(number, addresses), Netns::anonymous().unwrap());
-        lab.vpc.ensure_eni(&eni, &owner).await.unwrap();
-        let (vpc, inside) = (lab.vpc.observe().await.unwrap(), observe_owner(&owner).await.unwrap());
-        assert!(vpc.router_matches(&lab.router), "{vpc:#?}");
-        assert!(vpc.eni_matches(&eni), "{vpc:#?}");
-        assert!(inside.matches(&eni), "{inside:#?}");
-        assert_eq!(inside.eth0, Some(OwnerEnd::of(&eni)));
-        let index = RouteSocket::open(&owner).unwrap();
-        let before = link::list(&index).await.unwrap();
+    // Both live to the end: the link of one that ends would vanish from between two observations.
+    let tasks = [eni(1, &["10.0.0.10"]), eni(2, &["10.0.0.11", "2600:1f00::11"])]
+        .map(|eni| lab::Task { eni, netns: Netns::anonymous().unwrap() });
+    for task in &tasks {
+        lab.vpc.ensure_eni(&task.eni, &task.netns).await.unwrap();
+    }
+    for task in &tasks {
+        let (vpc, inside) = (lab.vpc.observe().await.unwrap(), observe_owner(&task.netns).await.unwrap());
+        assert!(vpc.router_matches(&lab.router) && vpc.eni_matches(&task.eni), "{vpc:#?}");
+        assert!(inside.matches(&task.eni), "{inside:#?}");
+        assert_eq!(inside.eth0, Some(OwnerEnd::of(&task.eni)));
+        let socket = RouteSocket::open(&task.netns).unwrap();
+        let before = link::list(&socket).await.unwrap();
 
         lab.vpc.ensure_router(&lab.router).await.unwrap();
-        lab.vpc.ensure_eni(&eni, &owner).await.unwrap();
+        lab.vpc.ensure_eni(&task.eni, &task.netns).await.unwrap();
         assert_eq!(lab.vpc.observe().await.unwrap(), vpc);
-        assert_eq!(observe_owner(&owner).await.unwrap(), inside);
-        assert_eq!(link::list(&index).await.unwrap(), before, "the link is the same one");
+        assert_eq!(observe_owner(&task.netns).await.unwrap(), inside);
+        assert_eq!(link::list(&socket).await.unwrap(), before, "the link is the same one");
     }
 }
 
@@ -106,6 +111,34 @@ async fn an_eni_in_an_earlier_owner_is_made_anew_in_the_present_one() {
     assert_eq!(observe_owner(&task.netns).await.unwrap().eth0, None);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_eni_of_a_vpc_namespace_that_is_lost_is_made_anew_in_the_next() {
+    let (Some(lost), Some(next)) = (Lab::open().await, Lab::open().await) else { return };
+    let task = lost.task(1, "10.0.0.10").await;
+    next.vpc.ensure_eni(&task.eni, &task.netns).await.unwrap();
+    assert!(next.vpc.observe().await.unwrap().eni_matches(&task.eni));
+    assert!(observe_owner(&task.netns).await.unwrap().matches(&task.eni));
+    assert!(lost.vpc.observe().await.unwrap().enis.is_empty());
+}
+
+/// The end that was up first sends only once the kernel's link watch has run, which may be a second later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_packet_after_a_link_is_made_or_mended_arrives() {
+    let Some(lab) = Lab::open().await else { return };
+    let peer = lab.task(1, "10.0.1.10").await;
+    let server = packets::udp(&peer.netns, "10.0.1.10:0");
+    let vpc = RouteSocket::open(lab.vpc.netns()).unwrap();
+    for n in 0..20 {
+        let task = lab.task(n + 2, &format!("10.0.0.{}", n + 10)).await;
+        let client = packets::udp(&task.netns, "0.0.0.0:0");
+        packets::send_udp(&client, &server, "made");
+        let outer = link::find(&vpc, &Eni::link_name(&task.eni.id)).await.unwrap().unwrap().index;
+        link::set(&vpc, outer, &LinkChange { up: Some(false), ..LinkChange::default() }).await.unwrap();
+        lab.vpc.ensure_eni(&task.eni, &task.netns).await.unwrap();
+        packets::send_udp(&client, &server, "mended");
+    }
+}
+
 /// What an agent that was killed at that point, or a meddler, leaves of an ENI.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
@@ -118,6 +151,9 @@ enum Damage {
     NoNeighbours,
     NoDefaultRoute,
     ForeignAddress,
+    ForeignHostRoute,
+    ForeignNeighbours,
+    ForeignAlias,
 }
 
 #[rstest::rstest]
@@ -130,6 +166,9 @@ enum Damage {
 #[case(Damage::NoNeighbours)]
 #[case(Damage::NoDefaultRoute)]
 #[case(Damage::ForeignAddress)]
+#[case(Damage::ForeignHostRoute)]
+#[case(Damage::ForeignNeighbours)]
+#[case(Damage::ForeignAlias)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_eni_is_seen_as_such_and_mended(#[case] damage: Damage) {
     let Some(lab) = Lab::open().await else { return };
@@ -145,6 +184,16 @@ async fn a_damaged_eni_is_seen_as_such_and_mended(#[case] damage: Damage) {
         Damage::NoAlias => link::set(&vpc, outer, &LinkChange { alias: Some(""), ..change }).await.unwrap(),
         Damage::OtherMac => {
             link::set(&vpc, outer, &LinkChange { mac: Some(MacAddress([2, 0, 0, 0, 0, 1])), ..change }).await.unwrap();
+        }
+        Damage::ForeignAlias => link::set(&vpc, outer, &LinkChange { alias: Some("mine"), ..change }).await.unwrap(),
+        Damage::ForeignHostRoute => {
+            let destination = "10.0.0.99/32".parse().unwrap();
+            route::ensure(&vpc, Route { destination, hop: Hop::Link(outer) }).await.unwrap();
+        }
+        Damage::ForeignNeighbours => {
+            let other = "10.0.0.99".parse().unwrap();
+            neighbour::ensure(&vpc, outer, other, task.eni.mac).await.unwrap();
+            neighbour::ensure(&inside, inner, other, task.eni.mac).await.unwrap();
         }
         Damage::OtherMtu => link::set(&vpc, outer, &LinkChange { mtu: Some(1400), ..change }).await.unwrap(),
         Damage::OuterDown => link::set(&vpc, outer, &LinkChange { up: Some(false), ..change }).await.unwrap(),

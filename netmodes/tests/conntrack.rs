@@ -1,5 +1,7 @@
 //! Tracked flows are forgotten with their address (pitfall 1). Needs root and `nft`; skips, and says so, without root.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 mod lab;
 
 use std::collections::BTreeSet;

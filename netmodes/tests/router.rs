@@ -1,5 +1,7 @@
 //! The implied router in a real namespace. Needs root, no Docker; skips, and says so, without.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 mod lab;
 
 use lab::{Lab, packets};

@@ -36,8 +36,8 @@ const DUMP_TRIES: usize = 16;
 
 /// Deletes every flow of the namespace that has `address` as source or destination, before or after translation.
 ///
-/// Says how many it deleted; a flow that ends meanwhile is not counted and no error. Blocks while the kernel walks its
-/// table (about a quarter of a microsecond for each flow of the machine and place; not for the async runtime).
+/// Says how many it deleted; a flow that ends meanwhile is not counted and no error. Blocks while the kernel walks the
+/// whole machine's table four times, so it is not for a thread of the async runtime.
 ///
 /// # Errors
 /// When the kernel refuses or knows no connection tracking.

@@ -1,13 +1,15 @@
 //! Links: `ip link add … type veth peer …`, `set`, `del`, `show`.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
 };
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+use nix::errno::Errno;
 
 use super::error::KernelError;
 use super::netns::Netns;
@@ -16,6 +18,10 @@ use crate::vpc::eni::MacAddress;
 
 /// The loopback link's index, the same in every namespace.
 pub const LOOPBACK: u32 = 1;
+
+/// The link watch waits for a second at most; what takes longer is another matter.
+const OPERATIONAL_WITHIN: Duration = Duration::from_secs(5);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// A link as the kernel shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub struct Link {
     pub up: bool,
     /// Up, and its other end too.
     pub carrier: bool,
+    /// Whether it sends: from carrier to here the kernel's link watch still has to attach the queue, and drops till then.
+    pub operational: bool,
     /// The other end of a veth pair: its index in the namespace it is in, and that namespace's id as seen from here
     /// (`None`: this very namespace).
     pub peer: Option<(u32, Option<i32>)>,
@@ -150,6 +158,29 @@ pub async fn find(socket: &RouteSocket, name: &str) -> Result<Option<Link>, Kern
     }
 }
 
+/// Waits until a link that was set up, and its other end too, sends what it is given.
+///
+/// Without it a first packet may be lost: the end that was up first gets its queue by the kernel's link watch, which runs
+/// later, at times a second. Since Linux 6.8 asking for a single link makes the link watch run, so the first look does;
+/// older ones are asked again.
+///
+/// # Errors
+/// When the link is gone, or stays without carrier.
+pub async fn await_operational(socket: &RouteSocket, name: &str) -> Result<(), KernelError> {
+    let what = || format!("wait for link {name}");
+    let look = async {
+        loop {
+            match find(socket, name).await? {
+                Some(link) if link.operational => return Ok(()),
+                Some(_) => tokio::time::sleep(BETWEEN_LOOKS).await,
+                None => return Err(KernelError::new(what(), Errno::ENODEV)),
+            }
+        }
+    };
+    let given_up = |_| KernelError::unexpected(what(), "its other end stays down");
+    tokio::time::timeout(OPERATIONAL_WITHIN, look).await.map_err(given_up)?
+}
+
 /// All links of the namespace (`ip link show`).
 ///
 /// # Errors
@@ -201,6 +232,7 @@ impl From<LinkMessage> for Link {
             mtu: 0,
             up: header.flags.contains(LinkFlags::Up),
             carrier: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+            operational: false,
             peer: None,
         };
         let (mut peer_index, mut peer_netns) = (None, None);
@@ -210,6 +242,7 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
                 LinkAttribute::Address(bytes) => link.mac = bytes.try_into().ok().map(MacAddress),
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::OperState(state) => link.operational = state == State::Up,
                 LinkAttribute::Link(index) => peer_index = Some(index),
                 LinkAttribute::LinkNetNsId(id) => peer_netns = Some(id),
                 _ => {}

@@ -2,7 +2,7 @@
 //!
 //! Nothing here has a name outside, so tests run side by side and leave nothing behind.
 
-#![allow(dead_code, reason = "each test file is a crate of its own and uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part")]
 
 pub mod packets;
 
