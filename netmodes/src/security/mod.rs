@@ -2,6 +2,7 @@
 //!
 //! Pure. [`ruleset::table`] says which nftables table a ruleset is; [`crate::nft`] brings the kernel there.
 
+mod base_chains;
 pub mod change;
 pub mod group;
 pub mod ruleset;

@@ -30,14 +30,14 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::base_chains::{base_chains, judging_chains};
 use super::group::{Peer, PortRange, Rule as GroupRule, Ruleset, SecurityGroup, Traffic};
 use crate::ids::GroupId;
 use crate::nft::{
-    Base, Chain, ChainKind, DataType, Datum, Direction, Family, Field, Hook, Key, LinkName, Name, Policy, Rule, Set,
-    Shape, Side, State, Statement, Table, Transport, Verdict,
+    Chain, DataType, Datum, Family, Field, Key, LinkName, Name, Rule, Set, Shape, Side, Statement, Table, Transport,
+    Verdict,
 };
 use crate::vpc::eni::Eni;
-use crate::vpc::router::TASK_METADATA;
 
 /// The link over which a VPC's namespace reaches the internet; Docker names it so.
 pub const UPLINK: &str = "eth0";
@@ -55,18 +55,14 @@ pub const REFUSED_EGRESS: &str = "refused_egress";
 /// The set that counts packets that no ingress rule allows, by link.
 pub const REFUSED_INGRESS: &str = "refused_ingress";
 
-const SOURCES: &str = "sources";
-const UNCHECKED: &str = "unchecked";
+pub(super) const SOURCES: &str = "sources";
+pub(super) const UNCHECKED: &str = "unchecked";
 pub(super) const EGRESS: &str = "egress";
 pub(super) const INGRESS: &str = "ingress";
-const OPEN_EGRESS: &str = "open_egress";
-const OPEN_INGRESS: &str = "open_ingress";
-const RESOLVER: &str = "resolver";
+pub(super) const OPEN_EGRESS: &str = "open_egress";
+pub(super) const OPEN_INGRESS: &str = "open_ingress";
+pub(super) const RESOLVER: &str = "resolver";
 
-const DNS: PortRange = PortRange { first: 53, last: 53 };
-const HTTP: PortRange = PortRange { first: 80, last: 80 };
-/// Destination unreachable, time exceeded, parameter problem.
-const ICMP_ERRORS: [u8; 3] = [3, 11, 12];
 /// More names than these do not fit into a chain's 255 bytes.
 const GROUPS_IN_A_NAME: usize = 10;
 
@@ -140,140 +136,6 @@ pub(super) fn declare_sets<'a>(table: &mut Table, groups: impl Iterator<Item = &
     declare(RESOLVER, (Ipv4, None), false, false);
     for group in groups {
         declare(group.as_str(), (Ipv4, None), false, false);
-    }
-}
-
-fn base_chains(table: &mut Table, ruleset: &Ruleset) {
-    use Statement as S;
-    let uplink = LinkName::new(UPLINK);
-    let loopback = LinkName::new("lo");
-    let internet = ruleset.router.internet;
-
-    let mut prerouting = vec![rule([S::Interface(Side::From, loopback), accept()], "this namespace itself")];
-    if internet {
-        for block in &ruleset.router.cidrs {
-            let outside = [S::Interface(Side::From, uplink), S::Block(Side::From, *block), S::Counter, drop_it()];
-            prerouting.push(rule(outside, "a VPC address cannot come from outside"));
-        }
-        let answers = [S::Interface(Side::From, uplink), S::Family(Family::Ipv4), accept()];
-        prerouting.push(rule(answers, "the uplink: judged by the next chains"));
-    }
-    let own = S::Lookup(Field::Interface(Side::From), Some(Field::Ipv4(Side::From)), SOURCES.into());
-    prerouting.push(rule([own, accept()], "an ENI with its own address"));
-    let unchecked = S::Lookup(Field::Interface(Side::From), None, UNCHECKED.into());
-    prerouting.push(rule([S::Family(Family::Ipv4), unchecked, accept()], "an ENI whose source check is off"));
-    let spoofed = S::Lookup(Field::Interface(Side::From), None, REFUSED_SOURCE.into());
-    prerouting.push(rule([S::Family(Family::Ipv4), spoofed, drop_it()], "source check"));
-    // Before conntrack (-200): what is dropped here makes and matches no flow.
-    base(table, "prerouting", ChainKind::Filter, Hook::Prerouting, -300, Policy::Drop, prerouting);
-
-    let sender = || S::VerdictMap(Field::Interface(Side::From), EGRESS.into());
-    let forward = vec![
-        // Conntrack begins no flow with an ICMP message that asks for no answer, such as a redirect.
-        rule([S::ConnState(State::Invalid), S::Protocol(1), sender()], "ICMP without a flow: by the rules alone"),
-        rule([S::ConnState(State::Invalid), S::Counter, drop_it()], "no flow of ours"),
-        rule([S::ConnState(State::Related), accept()], "ICMP errors about flows that were let through"),
-        rule([mark(7, ADMITTED), accept()], "tracked at both ends, and let through before"),
-        rule([original(), mark(5, ADMITTED), goto("receiver")], "tracked at the sender, let through before"),
-        rule([reply(), mark(6, ADMITTED), goto("receiver")], "tracked at the sender, let through before"),
-        rule([reply(), mark(4, 0), drop_it()], "an answer to what was never let through"),
-        rule([sender()], "the sender's egress rules"),
-        rule([S::Counter, drop_it()], "from no ENI: nobody outside opens a flow into the VPC"),
-    ];
-    base(table, "forward", ChainKind::Filter, Hook::Forward, 0, Policy::Drop, forward);
-
-    let resolver = || S::Lookup(Field::Ipv4(Side::To), None, RESOLVER.into());
-    let metadata = || S::Block(Side::To, TASK_METADATA.into());
-    let served = [
-        ([resolver(), S::Port(Transport::Udp, DNS)], "the resolver is always open"),
-        ([resolver(), S::Port(Transport::Tcp, DNS)], "the resolver is always open"),
-        ([metadata(), S::Port(Transport::Tcp, HTTP)], "task metadata is always open"),
-    ];
-    let mut input = vec![
-        rule([S::ConnState(State::Invalid), S::Counter, drop_it()], "no flow of ours"),
-        rule([S::ConnState(State::EstablishedOrRelated), accept()], "flows that were let in or out below"),
-        rule([S::Interface(Side::From, uplink), S::Counter, drop_it()], "nobody outside is served"),
-    ];
-    input.extend(served.iter().cloned().map(|([to, port], why)| rule([to, port, accept()], why)));
-    input.push(rule([S::Counter, drop_it()], "the router serves nothing else, and answers no ping"));
-    base(table, "input", ChainKind::Filter, Hook::Input, 0, Policy::Drop, input);
-
-    let mut output = vec![rule([S::ConnState(State::EstablishedOrRelated), accept()], "answers")];
-    // An error about a packet that the router itself could not forward belongs to no confirmed flow: it is not `related`.
-    output.extend(ICMP_ERRORS.map(|kind| rule([S::Icmp(kind, None), accept()], "ICMP errors")));
-    let inside = |([to, port], _): ([S; 2], &str)| {
-        rule([S::Interface(Side::To, loopback), to, port, accept()], "whether the resolver is up, asked from inside")
-    };
-    output.extend(served.into_iter().map(inside));
-    if internet {
-        for transport in [Transport::Udp, Transport::Tcp] {
-            let upstream = [S::Interface(Side::To, uplink), S::Port(transport, DNS), accept()];
-            output.push(rule(upstream, "the resolver's own questions"));
-        }
-    }
-    output.push(rule([S::Counter, drop_it()], "nothing in here opens flows"));
-    base(table, "output", ChainKind::Filter, Hook::Output, 0, Policy::Drop, output);
-
-    if internet {
-        let clamp = [Side::To, Side::From]
-            .map(|side| rule([S::Interface(side, uplink), S::ClampSegmentSize], "jumbo frames end at the uplink"));
-        base(table, "segment_size", ChainKind::Filter, Hook::Forward, -150, Policy::Accept, clamp.to_vec());
-        let nat = rule([S::Interface(Side::To, uplink), S::Masquerade], "VPC addresses mean nothing outside");
-        base(table, "postrouting", ChainKind::Nat, Hook::Postrouting, 100, Policy::Accept, vec![nat]);
-    }
-}
-
-/// The chains that every judged packet goes through, whatever its groups.
-fn judging_chains(table: &mut Table) {
-    use Statement as S;
-    let admitted = || mark(ADMITTED, ADMITTED);
-    let set_mark = |bits| S::SetConnMark { clear: 0, set: bits };
-    let open = |side, set: &str| S::Lookup(Field::Interface(side), Some(Field::Protocol), set.into());
-    let refused = |side, set: &str| S::Lookup(Field::Interface(side), None, set.into());
-    let uplink = S::Interface(Side::To, LinkName::new(UPLINK));
-
-    let sent_by_any = [
-        rule(
-            [mark(4, 0), open(Side::From, OPEN_INGRESS), set_mark(INITIATOR_UNTRACKED)],
-            "new, and answers need no state",
-        ),
-        rule([goto("receiver")], ""),
-    ];
-    let receiver = [
-        rule([original(), mark(6, ADMITTED), accept()], "tracked at the receiver, let through before"),
-        rule([reply(), mark(5, ADMITTED), accept()], "tracked at the receiver, let through before"),
-        rule([S::VerdictMap(Field::Interface(Side::To), INGRESS.into())], "the receiver's ingress rules"),
-        rule(
-            [uplink, S::SetConnMark { clear: INITIATOR_UNTRACKED, set: ADMITTED }, accept()],
-            "out by the uplink: always tracked, as through a NAT gateway",
-        ),
-        rule([S::Counter, drop_it()], "to no ENI"),
-    ];
-    let admit = [
-        rule([admitted(), accept()], "a further packet of an untracked flow"),
-        rule([set_mark(ADMITTED), accept()], "a new flow"),
-        rule([accept()], "ICMP without a flow"),
-    ];
-    let admit_by_any = [
-        rule([admitted(), accept()], "a further packet of an untracked flow"),
-        rule(
-            [open(Side::To, OPEN_EGRESS), set_mark(ADMITTED | RESPONDER_UNTRACKED), accept()],
-            "new, and answers need no state",
-        ),
-        rule([set_mark(ADMITTED), accept()], "a new flow"),
-        rule([accept()], "ICMP without a flow"),
-    ];
-    let refused_egress = [rule([refused(Side::From, REFUSED_EGRESS), drop_it()], ""), rule([drop_it()], "")];
-    let refused_ingress = [rule([refused(Side::To, REFUSED_INGRESS), drop_it()], ""), rule([drop_it()], "")];
-    for (name, rules) in [
-        ("sent_by_any", sent_by_any.to_vec()),
-        ("receiver", receiver.to_vec()),
-        ("admit", admit.to_vec()),
-        ("admit_by_any", admit_by_any.to_vec()),
-        (REFUSED_EGRESS, refused_egress.to_vec()),
-        (REFUSED_INGRESS, refused_ingress.to_vec()),
-    ] {
-        table.chains.insert(name.into(), Chain { base: None, rules });
     }
 }
 
@@ -420,11 +282,7 @@ fn insert(table: &mut Table, set: &str, key: Key, verdict: Option<Verdict>) {
     }
 }
 
-fn base(table: &mut Table, name: &str, kind: ChainKind, hook: Hook, priority: i32, policy: Policy, rules: Vec<Rule>) {
-    table.chains.insert(name.into(), Chain { base: Some(Base { kind, hook, priority, policy }), rules });
-}
-
-fn rule(statements: impl Into<Vec<Statement>>, comment: &str) -> Rule {
+pub(super) fn rule(statements: impl Into<Vec<Statement>>, comment: &str) -> Rule {
     Rule { statements: statements.into(), comment: comment.into() }
 }
 
@@ -434,26 +292,6 @@ fn comment(group: &SecurityGroup) -> Name {
     format!("{} ", group.id).chars().chain(name).take(127).collect::<String>().trim_end().into()
 }
 
-fn accept() -> Statement {
-    Statement::Verdict(Verdict::Accept)
-}
-
-fn drop_it() -> Statement {
-    Statement::Verdict(Verdict::Drop)
-}
-
-fn goto(chain: &str) -> Statement {
+pub(super) fn goto(chain: &str) -> Statement {
     Statement::Verdict(Verdict::Goto(chain.into()))
-}
-
-fn mark(mask: u32, value: u32) -> Statement {
-    Statement::ConnMark { mask, value }
-}
-
-fn original() -> Statement {
-    Statement::ConnDirection(Direction::Original)
-}
-
-fn reply() -> Statement {
-    Statement::ConnDirection(Direction::Reply)
 }

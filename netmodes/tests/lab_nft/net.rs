@@ -91,6 +91,7 @@ impl Lab {
                  route add default via 10.0.0.1\n"
             ),
         );
+        carry(&[(&self.vpc, &link), (&task, "eth0")]);
         self.tasks.insert(n, task);
     }
 
@@ -110,6 +111,7 @@ impl Lab {
                 "link set lo up\nlink set uplink0 up\naddress add {OUTSIDE}/24 dev uplink0\nroute add 10.0.0.0/16 via {UPLINK}\n"
             ),
         );
+        carry(&[(&self.vpc, "eth0"), (&outside, "uplink0")]);
         self.outside = Some(outside);
     }
 
@@ -278,6 +280,19 @@ pub fn icmp(kind: u8, code: u8) -> Vec<u8> {
     let folded = !((sum & 0xffff) + (sum >> 16)) as u16;
     message[2..4].copy_from_slice(&folded.to_be_bytes());
     message
+}
+
+/// A link whose peer has just come up sends nothing until the kernel's link watch has run; asking for that one link
+/// makes it run (`rtnl_getlink` calls `linkwatch_sync_dev`, since Linux 6.13).
+fn carry(links: &[(&Netns, &str)]) {
+    for (netns, link) in links {
+        netns
+            .run(|| {
+                let shown = Command::new("ip").args(["link", "show", "dev", link]).output().expect("ip is installed");
+                assert!(String::from_utf8_lossy(&shown.stdout).contains("LOWER_UP"), "{link} does not come up");
+            })
+            .unwrap();
+    }
 }
 
 fn path(netns: &Netns) -> String {
