@@ -137,7 +137,8 @@ impl Scheduler<'_> {
             return false;
         }
         let id = primary.id.clone();
-        let back_to = deployments.iter().find(|d| d.rollout == Rollout::Completed).filter(|_| breaker.rollback).cloned();
+        let back_to =
+            deployments.iter().find(|d| d.rollout == Rollout::Completed).filter(|_| breaker.rollback).cloned();
         self.event(format!("(service {}) (deployment {id}) deployment failed: tasks failed to start.", self.service));
         let fresh = self.ids.deployment();
         let now = self.now;
@@ -323,19 +324,16 @@ impl Scheduler<'_> {
             self.state.edit_task(self.stack, &task.id, |record| record.stop = Some(stop.clone()));
         }
         let names: Vec<String> = tasks.iter().map(|t| format!("(task {})", t.id)).collect();
-        self.event(format!("(service {}) has stopped {} running tasks: {}.", self.service, tasks.len(), names.join(" ")));
+        self.event(format!(
+            "(service {}) has stopped {} running tasks: {}.",
+            self.service,
+            tasks.len(),
+            names.join(" ")
+        ));
     }
 
     /// Says that a deployment is done and that the service is steady, once each (3.9).
-    fn settle(
-        &mut self,
-        primary: &Deployment,
-        tasks: &[Counted],
-        desired: u32,
-        upper: u32,
-        lower: u32,
-        said: bool,
-    ) {
+    fn settle(&mut self, primary: &Deployment, tasks: &[Counted], desired: u32, upper: u32, lower: u32, said: bool) {
         let Some(stack) = self.state.stack(self.stack) else { return };
         let mine = stack.tasks.values().filter(|t| &t.service == self.service);
         let leaving = mine.filter(|t| !t.is_wanted() && t.status != TaskStatus::Stopped).count();

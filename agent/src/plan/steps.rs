@@ -207,8 +207,7 @@ impl Stack<'_> {
                     image: definition.image.clone(),
                 });
             } else if readiness(task, definition, jiff::Timestamp::MIN) == Readiness::Ready {
-                let spec =
-                    containers::app(self.name, &self.stack.record, task, launch_type, definition, self.setting);
+                let spec = containers::app(self.name, &self.stack.record, task, launch_type, definition, self.setting);
                 steps.push(Step::StartContainer {
                     stack: self.name.clone(),
                     task: task.id.clone(),
@@ -257,11 +256,7 @@ impl Stack<'_> {
             let unlinked = matches!(network.links.get(&task.eni.id), Some(None));
             let filtered = network.filter.as_ref().is_none_or(|f| f.enis.contains_key(&task.eni.id));
             if !unlinked {
-                steps.push(Step::UnlinkEni {
-                    stack: self.name.clone(),
-                    vpc: vpc.to_owned(),
-                    eni: task.eni.id.clone(),
-                });
+                steps.push(Step::UnlinkEni { stack: self.name.clone(), vpc: vpc.to_owned(), eni: task.eni.id.clone() });
             } else if !filtered && !self.observed.forgotten.contains(&task.id) {
                 steps.push(Step::ForgetFlows {
                     stack: self.name.clone(),

@@ -183,13 +183,13 @@ impl View<'_> {
             }
             task.containers.insert(definition.name.clone(), record);
         }
-        task.was_healthy |=
-            health::of_task(task, self.stack, self.observed, self.setting) == HealthStatus::Healthy;
+        task.was_healthy |= health::of_task(task, self.stack, self.observed, self.setting) == HealthStatus::Healthy;
     }
 
     /// Decides whether a task that nobody asked to stop has to.
     fn judge(&self, task: &mut Task) {
-        if !task.is_wanted() || !matches!(task.status, TaskStatus::Pending | TaskStatus::Activating | TaskStatus::Running)
+        if !task.is_wanted()
+            || !matches!(task.status, TaskStatus::Pending | TaskStatus::Activating | TaskStatus::Running)
         {
             return;
         }
@@ -251,7 +251,8 @@ impl View<'_> {
         let pause = self.setting.pause_name(self.stack, &task.id);
         let apps = task.definition.container_definitions.iter();
         let mut names = apps.map(|c| self.setting.app_name(self.stack, &task.id, &c.name)).chain([pause]);
-        names.all(|name| !self.observed.containers.contains_key(&name)) && is_off_the_network(self.observed, self.setting, self.stack, task)
+        names.all(|name| !self.observed.containers.contains_key(&name))
+            && is_off_the_network(self.observed, self.setting, self.stack, task)
     }
 
     fn wake_for_timeouts(&self, task: &Task, wake: &mut Wake) {

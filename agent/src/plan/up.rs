@@ -217,9 +217,11 @@ fn differences(before: Option<&Stack>, after: &Stack) -> Vec<ChangeLine> {
     let Some(before) = before else {
         let vpc = &after.vpc;
         lines.push(line('+', "VPC".into(), format!("{}, internet {}", vpc.cidr, vpc.internet)));
-        lines.extend(vpc.subnets.iter().map(|s| {
-            line('+', format!("subnet {}", s.name), format!("{} in {}", s.cidr, s.availability_zone))
-        }));
+        lines.extend(
+            vpc.subnets
+                .iter()
+                .map(|s| line('+', format!("subnet {}", s.name), format!("{} in {}", s.cidr, s.availability_zone))),
+        );
         lines.extend(after.security_groups.keys().map(|g| line('+', format!("security group {g}"), String::new())));
         lines.extend(after.services.values().map(added));
         return lines;

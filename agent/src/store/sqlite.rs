@@ -100,18 +100,19 @@ impl Store {
             }
         }
         let path = data_dir.join("state.db");
-        let connection =
-            Connection::open(&path).map_err(|source| StoreError::Sqlite { what: "open", path: path.clone(), source })?;
+        let connection = Connection::open(&path).map_err(|source| StoreError::Sqlite {
+            what: "open",
+            path: path.clone(),
+            source,
+        })?;
         let store = Self { connection, path, _lock: lock };
         store.prepare()?;
         Ok(store)
     }
 
     fn prepare(&self) -> Result<(), StoreError> {
-        let format: i64 = self
-            .connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(self.sqlite("read"))?;
+        let format: i64 =
+            self.connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(self.sqlite("read"))?;
         if format > FORMAT {
             return Err(StoreError::Newer { path: self.path.clone(), format });
         }

@@ -1,0 +1,413 @@
+//! What the state looks like from outside: AWS's own shapes (reference 2.11, 3.4), with what AWS lacks under `ecsnet`.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::api::{Progress, ServiceEvent, ServiceView, StackSummary, TaskExtra, TaskView};
+use crate::observe::Observed;
+use crate::plan::Setting;
+use crate::plan::containers::{Readiness, readiness};
+use crate::plan::health;
+use crate::runtime::{ContainerState, Health};
+use crate::spec::ids::{ServiceName, StackName, arn};
+use crate::spec::service::LaunchType;
+use crate::store::state::{Rollout, ServiceState, StackState, State, Task, TaskStatus};
+
+/// The lens: everything that a view reads.
+pub struct Lens<'a> {
+    /// Desired.
+    pub state: &'a State,
+    /// Observed.
+    pub observed: &'a Observed,
+    /// Names.
+    pub setting: &'a Setting,
+}
+
+fn launch_type(launch_type: LaunchType) -> &'static str {
+    match launch_type {
+        LaunchType::Fargate => "FARGATE",
+        LaunchType::Ec2 => "EC2",
+    }
+}
+
+impl Lens<'_> {
+    /// A stack in a line.
+    pub fn summary(&self, name: &StackName, stack: &StackState) -> StackSummary {
+        StackSummary {
+            name: name.to_string(),
+            status: if stack.record.leaving { "DELETING" } else { "ACTIVE" }.to_owned(),
+            tasks: stack.tasks.values().filter(|t| t.status != TaskStatus::Stopped).count() as u32,
+        }
+    }
+
+    /// A task as DescribeTasks shows it.
+    pub fn task(&self, stack_name: &StackName, stack: &StackState, task: &Task) -> TaskView {
+        let region = &stack.record.spec.region;
+        let service = stack.services.get(&task.service).and_then(ServiceState::primary);
+        let address = task.eni.primary_address();
+        let attachment_status = match task.status {
+            TaskStatus::Provisioning => "ATTACHING",
+            TaskStatus::Deprovisioning => "DETACHING",
+            TaskStatus::Stopped => "DELETED",
+            _ => "ATTACHED",
+        };
+        let detail = |name: &str, value: String| json!({ "name": name, "value": value });
+        let mut details = vec![
+            detail("subnetId", task.eni.subnet.to_string()),
+            detail("networkInterfaceId", task.eni.id.to_string()),
+            detail("macAddress", task.eni.mac.to_string()),
+        ];
+        if let Some(address) = address {
+            if let Some(name) = netmodes::vpc::eni::private_dns_name(address, region) {
+                details.push(detail("privateDnsName", name));
+            }
+            details.push(detail("privateIPv4Address", address.to_string()));
+        }
+        let pause = self.setting.pause_name(stack_name, &task.id);
+        TaskView {
+            task_arn: arn::task(region, stack_name, &task.id),
+            cluster_arn: arn::cluster(region, stack_name),
+            task_definition_arn: arn::task_definition(region, &task.definition.family, task.revision),
+            group: format!("service:{}", task.service),
+            started_by: task.deployment.to_string(),
+            launch_type: launch_type(service.map_or(LaunchType::Fargate, |d| d.service.launch_type)).to_owned(),
+            availability_zone: task.availability_zone.clone(),
+            desired_status: if task.is_wanted() { "RUNNING" } else { "STOPPED" }.to_owned(),
+            last_status: task.status.as_str().to_owned(),
+            health_status: health::of_task(task, stack_name, self.observed, self.setting).as_str().to_owned(),
+            attachments: vec![json!({
+                "id": task.attachment,
+                "type": "ElasticNetworkInterface",
+                "status": attachment_status,
+                "details": details,
+            })],
+            containers: self.containers(stack_name, region, task),
+            cpu: task.definition.cpu.map(|cpu| cpu.to_string()),
+            memory: task.definition.memory.map(|memory| memory.to_string()),
+            stop_code: task.stop.as_ref().map(|s| s.code.as_str().to_owned()),
+            stopped_reason: task.stop.as_ref().map(|s| s.reason.chars().take(1024).collect()),
+            created_at: task.created_at.to_string(),
+            started_at: task.started_at.map(|t| t.to_string()),
+            stopping_at: task.stop.as_ref().map(|s| s.at.to_string()),
+            stopped_at: task.stopped_at.map(|t| t.to_string()),
+            version: task.version,
+            ecsnet: TaskExtra {
+                stack: stack_name.to_string(),
+                service: task.service.to_string(),
+                task_id: task.id.to_string(),
+                zone: task.availability_zone.clone(),
+                address: address.filter(|_| task.holds_lease()),
+                security_groups: task.groups.iter().map(ToString::to_string).collect(),
+                host_ports: Vec::new(),
+                netns: self.observed.running(&pause).map(|(_, pid)| format!("/proc/{pid}/ns/net")),
+                waiting: self.waiting_of(stack_name, task),
+            },
+        }
+    }
+
+    fn containers(&self, stack: &StackName, region: &str, task: &Task) -> Vec<Value> {
+        let definitions = task.definition.container_definitions.iter();
+        let views = definitions.map(|definition| {
+            let record = task.container(&definition.name);
+            let docker = self.observed.containers.get(&self.setting.app_name(stack, &task.id, &definition.name));
+            let runs = docker.is_some_and(|c| matches!(c.state, ContainerState::Running { .. }));
+            let health = match docker.and_then(|c| c.health) {
+                Some(Health::Healthy) => "HEALTHY",
+                Some(Health::Unhealthy) => "UNHEALTHY",
+                Some(Health::Starting) | None => "UNKNOWN",
+            };
+            let status = match (runs, record.stopped) {
+                (true, _) => "RUNNING",
+                (false, true) => "STOPPED",
+                (false, false) => "PENDING",
+            };
+            let mut view = json!({
+                "taskArn": arn::task(region, stack, &task.id),
+                "name": definition.name,
+                "image": definition.image,
+                "lastStatus": status,
+                "networkBindings": [],
+                "networkInterfaces": [{
+                    "attachmentId": task.attachment,
+                    "privateIpv4Address": task.eni.primary_address(),
+                }],
+                "healthStatus": health,
+                "essential": definition.essential,
+                "cpu": definition.cpu.to_string(),
+            });
+            if let Value::Object(fields) = &mut view {
+                let mut put = |name: &str, value: Option<Value>| {
+                    if let Some(value) = value {
+                        fields.insert(name.to_owned(), value);
+                    }
+                };
+                put("runtimeId", docker.map(|c| json!(c.id.0)));
+                put("exitCode", record.exit_code.map(|c| json!(c)));
+                put("reason", record.reason.map(|r| json!(r)));
+                put("memory", definition.memory.map(|m| json!(m.to_string())));
+                put("memoryReservation", definition.memory_reservation.map(|m| json!(m.to_string())));
+            }
+            view
+        });
+        views.collect()
+    }
+
+    /// What keeps a task from being where it should be.
+    fn waiting_of(&self, stack: &StackName, task: &Task) -> Option<String> {
+        let pause = self.setting.pause_name(stack, &task.id);
+        let failing = |object: String| self.observed.failing.get(&object).cloned();
+        match task.status {
+            TaskStatus::Provisioning => failing(format!("container {pause}"))
+                .or_else(|| failing(format!("ENI {}", task.eni.id)))
+                .or_else(|| self.network_failure(stack))
+                .or_else(|| Some("its network".to_owned())),
+            TaskStatus::Pending => {
+                for definition in &task.definition.container_definitions {
+                    let record = task.container(&definition.name);
+                    if record.started || record.stopped {
+                        continue;
+                    }
+                    if let Some(status) = self.observed.pulls.get(&definition.image) {
+                        return Some(format!("image {}: {status}", definition.image));
+                    }
+                    if let Readiness::Waiting(what) = readiness(task, definition, Timestamp::now()) {
+                        return Some(what);
+                    }
+                    let name = self.setting.app_name(stack, &task.id, &definition.name);
+                    if let Some(error) = failing(format!("container {name}")) {
+                        return Some(error);
+                    }
+                }
+                Some("its containers".to_owned())
+            }
+            TaskStatus::Activating => Some("its DNS record".to_owned()),
+            TaskStatus::Running if health::has_check(task) => {
+                let status = health::of_task(task, stack, self.observed, self.setting);
+                (status != health::HealthStatus::Healthy).then(|| {
+                    let outputs = task.definition.container_definitions.iter().filter_map(|c| {
+                        let name = self.setting.app_name(stack, &task.id, &c.name);
+                        self.observed.containers.get(&name).and_then(|c| c.last_health_output.clone())
+                    });
+                    let output: String = outputs.map(|o| o.trim().to_owned()).filter(|o| !o.is_empty()).collect();
+                    if output.is_empty() {
+                        "its health check".to_owned()
+                    } else {
+                        format!("its health check: {output}")
+                    }
+                })
+            }
+            TaskStatus::Running => match health::counts(task, stack, self.observed, self.setting, Timestamp::now()) {
+                health::Counts::At(at) => {
+                    Some(format!("it has no health check and counts as healthy at {}", at.strftime("%H:%M:%S")))
+                }
+                _ => None,
+            },
+            TaskStatus::Deactivating => Some("its DNS record to go".to_owned()),
+            TaskStatus::Stopping => Some("its containers to stop".to_owned()),
+            TaskStatus::Deprovisioning => Some("its network to go".to_owned()),
+            TaskStatus::Stopped => None,
+        }
+    }
+
+    fn network_failure(&self, stack: &StackName) -> Option<String> {
+        let names = [
+            format!("container {}", self.setting.vpc_name(stack)),
+            format!("container {}", self.setting.resolver_name(stack)),
+            format!("filter of {stack}"),
+            format!("router of {stack}"),
+            format!("zone of {stack}"),
+            "own image".to_owned(),
+        ];
+        names.iter().find_map(|object| self.observed.failing.get(object).cloned())
+    }
+
+    /// A service as DescribeServices shows it.
+    pub fn service(
+        &self,
+        stack_name: &StackName,
+        stack: &StackState,
+        name: &ServiceName,
+        service: &ServiceState,
+    ) -> ServiceView {
+        let region = &stack.record.spec.region;
+        let live: Vec<&Task> = stack.tasks.values().filter(|t| &t.service == name && t.is_wanted()).collect();
+        let running = |t: &&&Task| t.status == TaskStatus::Running;
+        let count = |of: Option<&crate::spec::ids::DeploymentId>, up: bool| {
+            live.iter().filter(|t| of.is_none_or(|d| &t.deployment == d) && running(t) == up).count() as u32
+        };
+        let deployments = service.deployments.iter().enumerate().map(|(age, deployment)| {
+            let id = &deployment.id;
+            let (rollout, reason) = match deployment.rollout {
+                Rollout::InProgress => ("IN_PROGRESS", format!("ECS deployment {id} in progress.")),
+                Rollout::Completed => ("COMPLETED", format!("ECS deployment {id} completed.")),
+                Rollout::Failed => ("FAILED", "ECS deployment circuit breaker: tasks failed to start.".to_owned()),
+            };
+            json!({
+                "id": id,
+                "status": if age == 0 { "PRIMARY" } else { "ACTIVE" },
+                "taskDefinition": arn::task_definition(region, &deployment.service.task_definition.family, deployment.revision),
+                "desiredCount": if age == 0 { service.desired_count } else { 0 },
+                "pendingCount": count(Some(id), false),
+                "runningCount": count(Some(id), true),
+                "failedTasks": deployment.failed_tasks,
+                "createdAt": deployment.created_at.to_string(),
+                "launchType": launch_type(deployment.service.launch_type),
+                "rolloutState": rollout,
+                "rolloutStateReason": reason,
+            })
+        });
+        let primary = service.primary();
+        let dns_name = primary
+            .and_then(|d| d.service.discovery.as_ref())
+            .map(|d| format!("{}.{}", d.name, stack.record.spec.dns_namespace));
+        ServiceView {
+            service_arn: arn::service(region, stack_name, name),
+            service_name: name.to_string(),
+            cluster_arn: arn::cluster(region, stack_name),
+            status: if service.leaving { "DRAINING" } else { "ACTIVE" }.to_owned(),
+            desired_count: if service.leaving { 0 } else { service.desired_count },
+            running_count: count(None, true),
+            pending_count: count(None, false),
+            launch_type: launch_type(primary.map_or(LaunchType::Fargate, |d| d.service.launch_type)).to_owned(),
+            task_definition: primary.map_or_else(String::new, |d| {
+                arn::task_definition(region, &d.service.task_definition.family, d.revision)
+            }),
+            deployments: deployments.collect(),
+            events: service
+                .events
+                .iter()
+                .rev()
+                .map(|e| json!({ "id": e.id, "createdAt": e.created_at.to_string(), "message": e.message }))
+                .collect(),
+            ecsnet: json!({
+                "stack": stack_name,
+                "steady": service.steady,
+                "dnsName": dns_name,
+                "securityGroups": primary.map(|d| d.service.security_groups.clone()).unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// Where a stack stands.
+    pub fn progress(&self, name: &StackName, stack: &StackState, store_error: Option<&str>, docker: bool) -> Progress {
+        let mut waiting = Vec::new();
+        waiting.extend(store_error.map(|error| format!("the agent's store: {error}")));
+        if !docker {
+            waiting.push("Docker does not answer".to_owned());
+        }
+        waiting.extend(self.network_failure(name));
+        let mut failed = None;
+        let newest = stack.services.values().filter_map(ServiceState::primary).map(|d| d.created_at).max();
+        for (service_name, service) in &stack.services {
+            if service.primary().is_some_and(|d| d.rollout == Rollout::Failed) {
+                failed.get_or_insert(format!("service {service_name}: its deployment failed: tasks failed to start"));
+            }
+            if service.steady && !service.leaving {
+                continue;
+            }
+            let mine = stack.tasks.values().filter(|t| &t.service == service_name);
+            let before = waiting.len();
+            for task in mine.clone().filter(|t| t.status != TaskStatus::Stopped) {
+                waiting.extend(self.waiting_of(name, task).map(|what| {
+                    format!(
+                        "service {service_name}: task {} is {} and waits for {what}",
+                        task.id.short(),
+                        task.status.as_str()
+                    )
+                }));
+            }
+            // The last one that ended says why there are too few.
+            let ended =
+                mine.filter(|t| t.stopped_at.is_some() && Some(t.created_at) >= newest).max_by_key(|t| t.stopped_at);
+            if let Some(task) = ended
+                && let Some(stop) = &task.stop
+                && !matches!(stop.code, crate::store::state::StopCode::ServiceSchedulerInitiated)
+            {
+                waiting.push(format!("service {service_name}: task {} stopped: {}", task.id.short(), self.why(task)));
+            }
+            if waiting.len() == before {
+                let last = service.events.back().map_or_else(|| "it starts".to_owned(), |e| e.message.clone());
+                waiting.push(format!("service {service_name}: {last}"));
+            }
+        }
+        let network = self.observed.networks.get(name);
+        let network_stands = network.is_some_and(|n| n.router.is_some() && n.filter.is_some() && n.zone.is_some());
+        Progress {
+            steady: network_stands
+                && !stack.record.leaving
+                && stack.services.values().all(|s| s.steady && !s.leaving)
+                && self.is_published(name, stack),
+            deleting: stack.record.leaving,
+            failed,
+            waiting,
+            tasks: stack.tasks.values().map(|task| self.task(name, stack, task)).collect(),
+            services: stack.services.iter().map(|(n, s)| self.service(name, stack, n, s)).collect(),
+            pulls: self.observed.pulls.iter().map(|(image, status)| (image.clone(), status.clone())).collect(),
+        }
+    }
+
+    /// Whether filter and zone in force are those that the state asks for.
+    fn is_published(&self, name: &StackName, stack: &StackState) -> bool {
+        let Some(network) = self.observed.networks.get(name) else { return false };
+        let ruleset =
+            crate::project::security_groups::ruleset(stack, |eni| matches!(network.links.get(eni), Some(None)));
+        let zone = crate::project::dns::zone(name, stack, self.observed, self.setting);
+        network.filter.as_ref() == Some(&ruleset) && network.zone.as_ref().map(|(_, z)| z) == Some(&zone)
+    }
+
+    /// Why a task stopped, with the container's own words where they say more.
+    fn why(&self, task: &Task) -> String {
+        let reason = task.stop.as_ref().map(|s| s.reason.clone()).unwrap_or_default();
+        let ended = task.definition.container_definitions.iter().filter(|c| c.essential).find_map(|c| {
+            let record = task.container(&c.name);
+            record
+                .exit_code
+                .filter(|_| record.stopped)
+                .map(|code| format!("container {} exited with code {code}", c.name))
+        });
+        match ended {
+            Some(ended) if reason.starts_with("Essential") => format!("{reason} ({ended})"),
+            _ => reason,
+        }
+    }
+
+    /// Every event of the stacks chosen, oldest first.
+    pub fn events(&self, chosen: Option<&StackName>) -> Vec<ServiceEvent> {
+        let stacks = self.state.stacks().iter().filter(|(name, _)| chosen.is_none_or(|c| c == *name));
+        let mut events: Vec<(Timestamp, ServiceEvent)> = Vec::new();
+        for (stack, in_stack) in stacks {
+            for (service, state) in &in_stack.services {
+                events.extend(state.events.iter().map(|event| {
+                    let line = ServiceEvent {
+                        stack: stack.to_string(),
+                        service: service.to_string(),
+                        id: event.id.clone(),
+                        created_at: event.created_at.to_string(),
+                        message: event.message.clone(),
+                    };
+                    (event.created_at, line)
+                }));
+            }
+        }
+        events.sort_by_key(|(at, _)| *at);
+        events.into_iter().map(|(_, event)| event).collect()
+    }
+}
+
+/// What the stack asks for and ecsnet does not enforce.
+pub fn notes(spec: &crate::spec::stack::Stack) -> Vec<String> {
+    let mut notes = Vec::new();
+    let with_cpu: Vec<String> = spec
+        .services
+        .values()
+        .filter(|s| s.task_definition.cpu.is_some())
+        .map(|s| s.service_name.to_string())
+        .collect();
+    if !with_cpu.is_empty() {
+        notes.push(format!(
+            "task-level cpu is not enforced as a limit (container cpu is, as shares): {}",
+            with_cpu.join(", ")
+        ));
+    }
+    notes
+}

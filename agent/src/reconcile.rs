@@ -1,0 +1,378 @@
+//! The loop: observe, decide, write, do, and again. The one place that knows the order, the clock and chance.
+//!
+//! It owns desired and observed state; everybody else sends it a [`Message`]: a question from the control socket, what a
+//! step saw, an event of Docker's. Nothing is decided while Docker is away or before everything was looked at once, and
+//! no step starts before what was decided is on disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+use crate::apply::{Applier, ApplyError, NetworkLook, Seen, crash};
+use crate::observe::{HolderId, Observed, ObservedNetwork};
+use crate::plan::ids::Ids;
+use crate::plan::step::Step;
+use crate::plan::{Plan, Setting, plan};
+use crate::runtime::ObservedContainer;
+use crate::spec::ids::StackName;
+use crate::store::sqlite::{Store, StoreError};
+use crate::store::state::State;
+
+/// The longest time between two tries of a step that fails.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Between two tries of writing to a store that refuses.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// What the loop is told.
+pub enum Message {
+    /// A question or an order from the control socket; it runs inside the loop and answers for itself.
+    Ask(Box<dyn FnOnce(&mut Reconciler) + Send>),
+    /// A step ended.
+    Done(Step, Result<Vec<Seen>, ApplyError>),
+    /// Docker says that this container is so, or gone.
+    Container(String, Option<Box<ObservedContainer>>),
+    /// Docker is there: how to do things, and all containers that are ours.
+    Connected(Arc<Applier>, Vec<ObservedContainer>),
+    /// The slow full look: every container that is ours, and every VPC that could be entered.
+    Looked(Vec<ObservedContainer>, Vec<(StackName, NetworkLook)>),
+    /// Docker is away.
+    Disconnected,
+    /// Where a pull stands.
+    Pull(String, String),
+}
+
+/// A step that failed.
+struct Retry {
+    failures: u32,
+    at: tokio::time::Instant,
+}
+
+/// Owner of all state.
+pub struct Reconciler {
+    /// What is wanted.
+    pub state: State,
+    /// What is there.
+    pub observed: Observed,
+    /// What does not change.
+    pub setting: Setting,
+    /// Fresh ids.
+    pub ids: Ids,
+    store: Store,
+    applier: Option<Arc<Applier>>,
+    in_flight: BTreeSet<String>,
+    retries: BTreeMap<String, Retry>,
+    sender: mpsc::UnboundedSender<Message>,
+    changed: watch::Sender<u64>,
+    store_error: Option<String>,
+}
+
+impl Reconciler {
+    /// A loop over what is in the store. `changed` counts turns, for those who follow.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn new(
+        store: Store,
+        setting: Setting,
+        seed: u64,
+        sender: mpsc::UnboundedSender<Message>,
+        changed: watch::Sender<u64>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            state: store.load()?,
+            observed: Observed::default(),
+            setting,
+            ids: Ids::from_seed(seed),
+            store,
+            applier: None,
+            in_flight: BTreeSet::new(),
+            retries: BTreeMap::new(),
+            sender,
+            changed,
+            store_error: None,
+        })
+    }
+
+    /// Turns until every sender of messages is gone.
+    pub async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        loop {
+            let wake = self.turn();
+            let message = tokio::select! {
+                message = messages.recv() => match message {
+                    Some(message) => message,
+                    None => return,
+                },
+                () = sleep_until(wake) => continue,
+            };
+            self.take(message);
+            // Whatever else is there already is one turn's matter.
+            while let Ok(message) = messages.try_recv() {
+                self.take(message);
+            }
+        }
+    }
+
+    /// How to do things, while Docker is there.
+    pub fn applier(&self) -> Option<Arc<Applier>> {
+        self.applier.clone()
+    }
+
+    /// Why the store refuses to be written, if it does.
+    pub fn store_error(&self) -> Option<&str> {
+        self.store_error.as_deref()
+    }
+
+    /// Changes the desired state by `edit`, and has it on disk before anything sees it.
+    ///
+    /// # Errors
+    /// When `edit` refuses or the store cannot be written; the state is then as it was.
+    pub fn change<T, E: From<StoreError>>(
+        &mut self,
+        edit: impl FnOnce(&mut State, &mut Ids) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut draft = self.state.clone();
+        let result = edit(&mut draft, &mut self.ids)?;
+        let dirty = draft.take_dirty();
+        crash::point("before", "Commit");
+        self.store.commit(&draft, &dirty)?;
+        crash::point("after", "Commit");
+        self.state = draft;
+        Ok(result)
+    }
+
+    /// One turn; when the next one is due if nothing happens.
+    fn turn(&mut self) -> Option<tokio::time::Instant> {
+        let Some(applier) = self.applier.clone() else {
+            self.changed.send_modify(|turns| *turns += 1);
+            return None;
+        };
+        for stack in self.state.stacks().keys() {
+            let holder = self.observed.running(&self.setting.vpc_name(stack)).map(|(holder, _)| holder);
+            let network = self.observed.networks.entry(stack.clone()).or_default();
+            if network.holder != holder {
+                *network = ObservedNetwork { holder, ..ObservedNetwork::default() };
+            }
+        }
+        let live: BTreeSet<_> = self.state.stacks().values().flat_map(|s| s.tasks.keys()).cloned().collect();
+        self.observed.forgotten.retain(|task| live.contains(task));
+        let now = Timestamp::now();
+        let Plan { steps, wake_at } = plan(&mut self.state, &self.observed, &self.setting, now, &mut self.ids);
+        let dirty = self.state.take_dirty();
+        if !dirty.is_empty() {
+            crash::point("before", "Commit");
+            if let Err(error) = self.store.commit(&self.state, &dirty) {
+                // What was decided stands, but nothing is done about it before it is on disk.
+                self.state.mark_dirty(dirty);
+                if self.store_error.is_none() {
+                    tracing::error!(%error, "the store cannot be written; nothing is done until it can");
+                }
+                self.store_error = Some(error.to_string());
+                self.changed.send_modify(|turns| *turns += 1);
+                return Some(tokio::time::Instant::now() + STORE_RETRY);
+            }
+            crash::point("after", "Commit");
+        }
+        if self.store_error.take().is_some() {
+            tracing::info!("the store can be written again");
+        }
+        let mut next = wake_at.map(|at| {
+            let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+            // A little late rather than a little early, which would be a turn for nothing.
+            tokio::time::Instant::now() + wait + Duration::from_millis(1)
+        });
+        let planned: BTreeSet<String> = steps.iter().map(Step::object).collect();
+        self.retries.retain(|object, _| planned.contains(object));
+        self.observed.failing.retain(|object, _| planned.contains(object));
+        for step in steps {
+            let object = step.object();
+            if let Some(retry) = self.retries.get(&object)
+                && retry.at > tokio::time::Instant::now()
+            {
+                next = Some(next.map_or(retry.at, |at| at.min(retry.at)));
+                continue;
+            }
+            if self.in_flight.insert(object) {
+                tracing::debug!(kind = step.kind(), object = step.object(), "step");
+                let (applier, sender) = (Arc::clone(&applier), self.sender.clone());
+                tokio::spawn(async move {
+                    let result = applier.apply(step.clone()).await;
+                    // The loop is gone only when the agent ends.
+                    let _ = sender.send(Message::Done(step, result));
+                });
+            }
+        }
+        self.changed.send_modify(|turns| *turns += 1);
+        next
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Ask(question) => question(self),
+            Message::Done(step, result) => self.done(step, result),
+            Message::Container(name, container) => self.see_container(name, container),
+            Message::Connected(applier, containers) => {
+                self.applier = Some(applier);
+                self.retries.clear();
+                self.observed.images.clear();
+                self.observed.own_image = None;
+                self.see_all(containers);
+            }
+            Message::Looked(containers, networks) => {
+                self.see_all(containers);
+                for (stack, look) in networks {
+                    self.see_network(&stack, &look);
+                }
+            }
+            Message::Disconnected => {
+                tracing::warn!("Docker is away");
+                self.applier = None;
+            }
+            Message::Pull(image, status) => {
+                self.observed.pulls.insert(image, status);
+            }
+        }
+    }
+
+    fn done(&mut self, step: Step, result: Result<Vec<Seen>, ApplyError>) {
+        let object = step.object();
+        self.in_flight.remove(&object);
+        if let Step::PullImage { image, .. } = &step {
+            self.observed.pulls.remove(image);
+        }
+        match result {
+            Ok(seen) => {
+                self.retries.remove(&object);
+                self.observed.failing.remove(&object);
+                for one in seen {
+                    self.see(one);
+                }
+            }
+            Err(error) if error.is_docker_away() => {}
+            Err(error) => {
+                let failures = self.retries.get(&object).map_or(0, |r| r.failures) + 1;
+                let wait = Duration::from_millis(50 << failures.min(10)).min(LONGEST_RETRY);
+                let text = chain(&error);
+                tracing::warn!(kind = step.kind(), object, failures, error = text, "step failed");
+                self.observed.failing.insert(object.clone(), format!("{object}: {text}"));
+                self.retries.insert(object, Retry { failures, at: tokio::time::Instant::now() + wait });
+            }
+        }
+    }
+
+    fn see(&mut self, seen: Seen) {
+        match seen {
+            Seen::OwnImage(image) => self.observed.own_image = Some(image),
+            Seen::Container(name, container) => self.see_container(name, container),
+            Seen::Image(image) => {
+                self.observed.images.insert(image);
+            }
+            Seen::CannotStart { stack, task, container, reason } => {
+                // An image may have been removed behind our back: look again before the next try.
+                self.observed.images.clear();
+                self.state.edit_task(&stack, &task, |record| {
+                    let entry = record.containers.entry(container).or_default();
+                    entry.stopped = true;
+                    entry.reason = Some(reason);
+                });
+            }
+            Seen::Router(stack, holder, router) => self.edit_network(&stack, &holder, |n| n.router = Some(router)),
+            Seen::Filter(stack, holder, ruleset) => self.edit_network(&stack, &holder, |n| n.filter = Some(*ruleset)),
+            Seen::Link(stack, holder, eni, owner) => self.edit_network(&stack, &holder, |n| {
+                n.links.insert(eni, owner);
+            }),
+            Seen::Zone(stack, resolver, zone) => {
+                if let Some(network) = self.observed.networks.get_mut(&stack) {
+                    network.zone = Some((resolver, *zone));
+                }
+            }
+            Seen::Forgotten(task) => {
+                self.observed.forgotten.insert(task);
+            }
+            Seen::StackGone(stack) => {
+                self.observed.networks.remove(&stack);
+                self.state.remove_stack(&stack);
+            }
+        }
+    }
+
+    /// What is about a namespace counts only while that namespace is the one that is known.
+    fn edit_network(&mut self, stack: &StackName, holder: &HolderId, edit: impl FnOnce(&mut ObservedNetwork)) {
+        if let Some(network) = self.observed.networks.get_mut(stack)
+            && network.holder.as_ref() == Some(holder)
+        {
+            edit(network);
+        }
+    }
+
+    fn see_container(&mut self, name: String, container: Option<Box<ObservedContainer>>) {
+        match container {
+            Some(container) => {
+                self.observed.containers.insert(name, *container);
+            }
+            None => {
+                self.observed.containers.remove(&name);
+            }
+        }
+    }
+
+    fn see_all(&mut self, containers: Vec<ObservedContainer>) {
+        // A container that a step works on right now is told by that step: the list may be older.
+        let busy: Vec<String> =
+            self.in_flight.iter().filter_map(|object| object.strip_prefix("container ")).map(str::to_owned).collect();
+        let kept = busy.iter().filter_map(|name| self.observed.containers.remove_entry(name)).collect::<Vec<_>>();
+        self.observed.containers = containers.into_iter().map(|c| (c.name.clone(), c)).collect();
+        for name in &busy {
+            self.observed.containers.remove(name);
+        }
+        self.observed.containers.extend(kept);
+    }
+
+    /// Compares what a VPC's namespace holds with what is known of it; what differs becomes unknown, and is planned again.
+    fn see_network(&mut self, stack: &StackName, look: &NetworkLook) {
+        let Some(network) = self.observed.networks.get_mut(stack) else { return };
+        if network.holder.as_ref() != Some(&look.holder) {
+            return;
+        }
+        network.router.take_if(|router| !look.vpc.router_matches(router));
+        let table = network.filter.as_ref().map(netmodes::security::ruleset::table);
+        if table.is_some_and(|table| table != look.table) {
+            tracing::warn!(%stack, "the filter is not what it should be; repairing");
+            network.filter = None;
+        }
+        let enis = self.state.stack(stack).map(|s| s.tasks.values().map(|t| &t.eni)).into_iter().flatten();
+        let intact: BTreeSet<_> = enis.filter(|eni| look.vpc.eni_matches(eni)).map(|eni| eni.id.clone()).collect();
+        network.links.retain(|eni, link| link.is_none() || intact.contains(eni));
+        for eni in look.vpc.enis.keys() {
+            // An ENI that nobody knows: that it is there is enough for the plan to unlink it.
+            network
+                .links
+                .entry(eni.clone())
+                .or_insert_with(|| Some(HolderId { container: String::new(), started_at: String::new() }));
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let words = inner.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = inner.source();
+    }
+    text
+}
