@@ -277,6 +277,8 @@ fn with_query(path: &str, query: &[(&str, Option<&str>)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::*;
 
     #[test]
@@ -308,5 +310,56 @@ mod tests {
         assert_eq!(error.exit_code(), MACHINE);
         insta::assert_snapshot!(error, @"no permission to use the agent's socket /run/ecsnet/agent.sock");
         insta::assert_snapshot!(error.hint().unwrap(), @"run ecsnet as root or as a member of the group `docker`");
+    }
+
+    /// One connection that answers with these bytes and is then closed.
+    fn answering(bytes: &'static [u8]) -> (tempfile::TempDir, Client) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let mut head = [0; 1024];
+            tokio::io::AsyncReadExt::read(&mut peer, &mut head).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut peer, bytes).await.unwrap();
+        });
+        (folder, Client::new(&path))
+    }
+
+    async fn stream_of(bytes: &'static [u8]) -> Vec<Result<u32, ClientError>> {
+        let (_folder, client) = answering(bytes);
+        client.stream::<u32>("/events", &[]).await.unwrap().collect().await
+    }
+
+    #[tokio::test]
+    async fn a_value_may_come_in_pieces() {
+        let seen = stream_of(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n3\r\n2\n3\r\n2\r\n\n\n\r\n2\r\n45\r\n0\r\n\r\n",
+        )
+        .await;
+        let seen: Vec<u32> = seen.into_iter().map(Result::unwrap).collect();
+        assert_eq!(seen, [12, 3, 45]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_is_no_end() {
+        let seen = stream_of(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n7\n\r\n").await;
+        assert!(matches!(seen[..], [Ok(7), Err(ClientError::Broken { .. })]), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn an_empty_answer_is_nothing() {
+        let (_folder, client) = answering(b"HTTP/1.1 204 No Content\r\n\r\n");
+        client.post::<()>("/shutdown", &[], &()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refusal_keeps_its_words_its_hint_and_its_code() {
+        let (_folder, client) = answering(
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 67\r\n\r\n{\"message\":\"no stack `a`\",\"hint\":\"there is `shop`\",\"exitCode\":2}   ",
+        );
+        let error = client.get::<u32>("/tasks", &[]).await.unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.exit_code()), ("no stack `a`", 2));
+        assert_eq!(error.hint().as_deref(), Some("there is `shop`"));
     }
 }

@@ -86,6 +86,12 @@ mod tests {
             server: "10.0.0.2 from task 1a2b3c4d".to_owned(),
             microseconds: 1042,
         };
-        insta::assert_snapshot!(rendered(&reply), @"");
+        insta::assert_snapshot!(rendered(&reply), @r"
+        ;; web.shop.local. A: NOERROR
+        ;; ANSWER
+        web.shop.local. 10 IN A 10.0.0.4
+        web.shop.local. 10 IN A 10.0.1.4
+        ;; SERVER: 10.0.0.2 from task 1a2b3c4d, 1.042 ms
+        ");
     }
 }

@@ -62,8 +62,8 @@ mod tests {
             created_at: "2026-01-01T00:00:00Z".to_owned(),
             message: "(service web) has reached a steady state.".to_owned(),
         };
-        insta::assert_snapshot!(rendered(&event, true), @"");
+        insta::assert_snapshot!(rendered(&event, true), @"2026-01-01T00:00:00Z shop (service web) has reached a steady state.");
         event.message = "waiting for Docker".to_owned();
-        insta::assert_snapshot!(rendered(&event, false), @"");
+        insta::assert_snapshot!(rendered(&event, false), @"2026-01-01T00:00:00Z (service web) waiting for Docker");
     }
 }

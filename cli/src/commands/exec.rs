@@ -182,13 +182,13 @@ mod tests {
 
     #[test]
     fn a_container_that_ended_is_no_place_for_a_command() {
-        insta::assert_snapshot!(choose(&task(), Some("init")).unwrap_err(), @"");
+        insta::assert_snapshot!(choose(&task(), Some("init")).unwrap_err(), @"container `init` of task 1a2b3c4d does not run");
     }
 
     #[test]
     fn an_unknown_container_is_named_with_those_that_are_there() {
         let failure = choose(&task(), Some("db")).unwrap_err();
-        insta::assert_snapshot!(failure, @"");
-        insta::assert_snapshot!(failure.hint().unwrap(), @"");
+        insta::assert_snapshot!(failure, @"task 1a2b3c4d has no container `db`");
+        insta::assert_snapshot!(failure.hint().unwrap(), @"it has `init`, `app`");
     }
 }

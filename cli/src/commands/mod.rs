@@ -45,6 +45,7 @@ pub(crate) struct Global {
     #[arg(
         long,
         global = true,
+        display_order = 900,
         value_name = "PATH",
         env = "ECSNET_SOCKET",
         hide_env_values = true,
@@ -55,6 +56,7 @@ pub(crate) struct Global {
     #[arg(
         long,
         global = true,
+        display_order = 901,
         value_name = "DIR",
         env = "ECSNET_DATA_DIR",
         hide_env_values = true,

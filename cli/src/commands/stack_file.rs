@@ -75,6 +75,10 @@ mod tests {
             change('~', "service orders", "desiredCount 2 → 3"),
             change('-', "security group old", ""),
         ];
-        insta::assert_snapshot!(super::changes(&UpReply { changes, notes: vec![] }), @"");
+        insta::assert_snapshot!(super::changes(&UpReply { changes, notes: vec![] }), @r"
+        + service web
+        ~ service orders: desiredCount 2 → 3
+        - security group old
+        ");
     }
 }

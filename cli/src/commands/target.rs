@@ -97,14 +97,14 @@ mod tests {
         ];
         let failure = unambiguous("web", found).unwrap_err();
         assert_eq!(failure.exit_code(), 2);
-        insta::assert_snapshot!(failure, @"");
-        insta::assert_snapshot!(failure.hint().unwrap(), @"");
+        insta::assert_snapshot!(failure, @"`web` could mean 2 things");
+        insta::assert_snapshot!(failure.hint().unwrap(), @"name one of `shop/web`, `test/web`");
     }
 
     #[test]
     fn first_characters_of_two_tasks_are_listed() {
         let found = vec![target("shop", "web", "1a2b", "RUNNING"), target("shop", "web", "1a3c", "RUNNING")];
-        insta::assert_snapshot!(unambiguous("1a", found).unwrap_err().hint().unwrap(), @"");
+        insta::assert_snapshot!(unambiguous("1a", found).unwrap_err().hint().unwrap(), @"name one of `1a2b`, `1a3c`");
     }
 
     #[test]
@@ -112,6 +112,6 @@ mod tests {
         let found = vec![target("shop", "web", "1a", "PENDING"), target("shop", "web", "2b", "RUNNING")];
         assert_eq!(first_running("web", found).unwrap().task_id, "2b");
         let none = first_running("web", vec![target("shop", "web", "1a", "PENDING")]).unwrap_err();
-        insta::assert_snapshot!(none, @"");
+        insta::assert_snapshot!(none, @"no task of `web` is RUNNING: 1a is PENDING");
     }
 }

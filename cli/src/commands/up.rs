@@ -183,11 +183,15 @@ mod tests {
     async fn a_service_that_gave_up_ends_the_wait_and_says_why() {
         let failure = outcome(vec![progress(false, Some("service web: deployment failed"))]).await.unwrap_err();
         assert_eq!(failure.exit_code(), 1);
-        insta::assert_snapshot!(failure, @"");
+        insta::assert_snapshot!(failure, @r"
+        stack `shop` failed
+          service web: deployment failed
+          service web: task aaaaaaaa: CannotPullContainerError: not found
+        ");
     }
 
     #[tokio::test]
     async fn a_stack_that_goes_away_is_not_steady() {
-        insta::assert_snapshot!(outcome(vec![]).await.unwrap_err(), @"");
+        insta::assert_snapshot!(outcome(vec![]).await.unwrap_err(), @"stack `shop` is being removed");
     }
 }

@@ -125,7 +125,12 @@ mod tests {
 
     #[test]
     fn a_line_says_one_thing() {
-        insta::assert_snapshot!(lines(&progress()).join("\n"), @"");
+        insta::assert_snapshot!(lines(&progress()).join("\n"), @r"
+        pull nginx:1: 12 of 40 MB
+        service web: task aaaaaaaa RUNNING at 10.0.0.4
+        service orders: task bbbbbbbb STOPPED (Essential container in task exited)
+        waiting: service orders: 1 of 2 tasks run, since 12 s
+        ");
     }
 
     #[test]
@@ -139,6 +144,6 @@ mod tests {
 
     #[test]
     fn obstacles_are_one_a_line() {
-        insta::assert_snapshot!(obstacles(&progress()), @"");
+        insta::assert_snapshot!(obstacles(&progress()), @"service orders: 1 of 2 tasks run, since 12 s");
     }
 }

@@ -169,12 +169,20 @@ pub(crate) mod tests {
 
     #[test]
     fn a_task_is_a_line() {
-        insta::assert_snapshot!(tasks(&both(), false), @"");
+        insta::assert_snapshot!(tasks(&both(), false), @r"
+        TASK      SERVICE  STATUS   HEALTH   ZONE        ADDRESS   SECURITY GROUPS
+        aaaaaaaa  web      RUNNING  UNKNOWN  us-east-1a  10.0.0.4  web
+        bbbbbbbb  orders   STOPPED  UNKNOWN  us-east-1a  -         orders
+        ");
     }
 
     #[test]
     fn wide_says_why_a_task_stopped() {
-        insta::assert_snapshot!(tasks(&both(), true), @"");
+        insta::assert_snapshot!(tasks(&both(), true), @r"
+        TASK                              SERVICE  STATUS   HEALTH   ZONE        ADDRESS   SECURITY GROUPS  TASK DEFINITION  REASON
+        aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  web      RUNNING  UNKNOWN  us-east-1a  10.0.0.4  web              web:1            -
+        bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  orders   STOPPED  UNKNOWN  us-east-1a  -         orders           orders:1         Essential container in task exited
+        ");
     }
 
     #[test]
@@ -182,12 +190,16 @@ pub(crate) mod tests {
         let mut tasks = both();
         tasks[1].ecsnet.stack = "test".to_owned();
         tasks[1].ecsnet.host_ports = vec![32768, 32769];
-        insta::assert_snapshot!(super::tasks(&tasks, false), @"");
+        insta::assert_snapshot!(super::tasks(&tasks, false), @r"
+        TASK      STACK  SERVICE  STATUS   HEALTH   ZONE        ADDRESS       SECURITY GROUPS
+        aaaaaaaa  shop   web      RUNNING  UNKNOWN  us-east-1a  10.0.0.4      web
+        bbbbbbbb  test   orders   STOPPED  UNKNOWN  us-east-1a  :32768,32769  orders
+        ");
     }
 
     #[test]
     fn no_task_leaves_the_header() {
-        insta::assert_snapshot!(tasks(&[], false), @"");
+        insta::assert_snapshot!(tasks(&[], false), @"TASK  SERVICE  STATUS  HEALTH  ZONE  ADDRESS  SECURITY GROUPS");
     }
 
     #[test]
@@ -206,6 +218,9 @@ pub(crate) mod tests {
             events: vec![serde_json::json!({"message": "(service web) has started 1 tasks"})],
             ecsnet: serde_json::json!({"stack": "shop", "dnsName": "web.shop.local", "securityGroups": ["web"]}),
         };
-        insta::assert_snapshot!(services(&[service], true), @"");
+        insta::assert_snapshot!(services(&[service], true), @r"
+        SERVICE  STATUS  DESIRED  RUNNING  PENDING  TASK DEFINITION  NAME            SECURITY GROUPS  LAST EVENT
+        web      ACTIVE  2        1        1        web:3            web.shop.local  web              (service web) has started 1 tasks
+        ");
     }
 }

@@ -36,7 +36,8 @@ fn push(text: &mut String, value: &Value, depth: usize) {
                 }
             }
         }
-        other => text.push_str(&format!("{indent}{}\n", scalar(other).unwrap_or_default())),
+        Value::String(lines) => lines.lines().for_each(|line| text.push_str(&format!("{indent}{line}\n"))),
+        other => text.push_str(&format!("{indent}{other}\n")),
     }
 }
 
@@ -74,6 +75,18 @@ mod tests {
             "containers": [{"name": "app", "exitCode": 0}, {"name": "envoy", "ports": [80, 443]}],
             "ecsnet": {"securityGroups": ["web", "db"], "rules": "table\nchain"},
         });
-        insta::assert_snapshot!(super::lines(&value), @r"");
+        insta::assert_snapshot!(super::lines(&value), @r"
+        taskArn: arn:aws:ecs:us-east-1:0:task/shop/1a
+        containers:
+          - name: app
+            exitCode: 0
+          - name: envoy
+            ports: 80, 443
+        ecsnet:
+          securityGroups: web, db
+          rules:
+            table
+            chain
+        ");
     }
 }
