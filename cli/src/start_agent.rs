@@ -87,18 +87,6 @@ pub(crate) enum StartError {
         /// Its version.
         version: String,
     },
-    /// The agent that answers keeps its state elsewhere.
-    #[error(
-        "the agent at {} keeps its state in {running}, not in {}", socket.display(), asked.display()
-    )]
-    OtherData {
-        /// Where it answers.
-        socket: PathBuf,
-        /// Its data directory.
-        running: String,
-        /// The one that was asked for.
-        asked: PathBuf,
-    },
     /// It was reached and did not answer as agreed.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -125,9 +113,6 @@ impl StartError {
             }
             Self::Ended { path, .. } | Self::Silent { path, .. } => Some(format!("its log is {}", path.display())),
             Self::Newer { version } => Some(format!("use the ecsnet of version {version}, or end the agent first")),
-            Self::OtherData { running, .. } => {
-                Some(format!("name another --socket for an agent of its own, or use --data-dir {running}"))
-            }
             Self::Client(error) => error.hint(),
             _ => None,
         }
@@ -185,13 +170,6 @@ async fn running(global: &Global) -> Result<Option<Client>, StartError> {
         Err(error) if error.is_no_agent() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    if !same_directory(Path::new(&version.data_dir), &global.data_dir) {
-        return Err(StartError::OtherData {
-            socket: global.socket.clone(),
-            running: version.data_dir,
-            asked: global.data_dir.clone(),
-        });
-    }
     match compare(&version.version, VERSION) {
         Ordering::Greater => return Err(StartError::Newer { version: version.version }),
         Ordering::Equal if runs_our_file(version.pid) => return Ok(Some(client)),
@@ -224,8 +202,9 @@ async fn running(global: &Global) -> Result<Option<Client>, StartError> {
         Ok(gone) => gone?,
         Err(_) => return Err(StartError::Lingers { version: version.version, pid: version.pid }),
     }
-    // The stacks that it looked after need an agent at once, whatever the command is about.
-    start(global).await.map(Some)
+    // The stacks that it looked after need an agent at once, whatever the command is about, and over the same state.
+    let data_dir = PathBuf::from(version.data_dir);
+    start(&Global { data_dir, ..global.clone() }).await.map(Some)
 }
 
 /// Starts an agent in a session of its own and waits until it answers.
@@ -326,14 +305,6 @@ fn indented(log: &str) -> String {
         return String::new();
     }
     log.lines().fold(":".to_owned(), |text, line| text + "\n  " + line)
-}
-
-/// Whether two paths mean one directory; as text where one of them is not there.
-fn same_directory(one: &Path, other: &Path) -> bool {
-    match (one.canonicalize(), other.canonicalize()) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => one == std::path::absolute(other).as_deref().unwrap_or(other),
-    }
 }
 
 /// Compares versions by their numbers.

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use ::agent::control::api::{Target, TargetContainer};
 use ::agent::runtime::{Docker, ExecOptions, ExecSession, OutputStream};
@@ -16,6 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Global, quoted, target};
 use crate::failure::Failure;
 use crate::render::{say, short};
+
+/// How often Docker is asked to take the first size.
+const RESIZE_RETRY: Duration = Duration::from_millis(10);
 
 /// Run a command in a container of a task
 #[derive(Debug, Args)]
@@ -73,9 +77,8 @@ async fn attend(mut session: ExecSession, tty: bool) -> Result<u8, Failure> {
     });
     let mut resized = signal(SignalKind::window_change())
         .map_err(|source| Failure::System { what: "watch the terminal's size".to_owned(), source })?;
-    if tty {
-        resize(&session).await;
-    }
+    // Docker refuses a size until the command has started, and tells nobody when that is.
+    let (mut unsized_yet, mut pace) = (tty, tokio::time::interval(RESIZE_RETRY));
     loop {
         tokio::select! {
             frame = output.next() => {
@@ -86,7 +89,8 @@ async fn attend(mut session: ExecSession, tty: bool) -> Result<u8, Failure> {
                     OutputStream::Stderr => write(&mut io::stderr().lock(), &frame.bytes)?,
                 }
             }
-            _ = resized.recv(), if tty => resize(&session).await,
+            _ = pace.tick(), if unsized_yet => unsized_yet = !resize(&session).await,
+            _ = resized.recv(), if tty => { resize(&session).await; }
         }
     }
     let code = session.exit_code().await?;
@@ -98,10 +102,12 @@ fn write(output: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
     output.write_all(bytes).and_then(|()| output.flush()).map_err(Failure::Output)
 }
 
-/// Tells the command our terminal's size. A command that has just ended has none, and its end is told elsewhere.
-async fn resize(session: &ExecSession) {
-    if let Some((rows, columns)) = window_size() {
-        let _ = session.resize(rows, columns).await;
+/// Tells the command our terminal's size; `false` if it was not taken.
+async fn resize(session: &ExecSession) -> bool {
+    match window_size() {
+        Some((rows, columns)) => session.resize(rows, columns).await.is_ok(),
+        // A terminal without a size has none to tell.
+        None => true,
     }
 }
 

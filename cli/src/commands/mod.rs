@@ -52,7 +52,7 @@ pub(crate) struct Global {
         default_value = "/run/ecsnet/agent.sock"
     )]
     pub(crate) socket: PathBuf,
-    /// Where the agent keeps its state
+    /// Where an agent that is started keeps its state
     #[arg(
         long,
         global = true,

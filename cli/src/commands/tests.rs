@@ -42,7 +42,7 @@ fn help_lists_the_commands() {
 
     Options:
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help            Print help
       -V, --version         Print version
     ");
@@ -65,7 +65,7 @@ fn help_of_up() {
           --no-wait              Return at once
           --timeout <TIME>       How long to wait: 30s, 5m, 1h [default: 5m]
           --socket <PATH>        The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>       Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>       Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help                 Print help
     ");
 }
@@ -84,7 +84,7 @@ fn help_of_plan() {
           --network-mode <MODE>  The network mode of every task: awsvpc, bridge, host or none
           --connect <HOW>        How services reach each other: discovery, load-balancer, app-mesh, service-connect or none
           --socket <PATH>        The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>       Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>       Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help                 Print help
     ");
 }
@@ -102,7 +102,7 @@ fn help_of_down() {
     Options:
           --all             All stacks
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help            Print help
     ");
 }
@@ -121,7 +121,7 @@ fn help_of_validate() {
           --network-mode <MODE>  The network mode of every task: awsvpc, bridge, host or none
           --connect <HOW>        How services reach each other: discovery, load-balancer, app-mesh, service-connect or none
           --socket <PATH>        The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>       Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>       Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help                 Print help
     ");
 }
@@ -140,7 +140,7 @@ fn help_of_ps() {
       -a, --all              Also tasks that are STOPPED
       -o, --output <OUTPUT>  How to print them: table, wide or json (DescribeTasks) [default: table]
           --socket <PATH>    The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>   Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>   Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help             Print help
     ");
 }
@@ -158,7 +158,7 @@ fn help_of_services() {
     Options:
       -o, --output <OUTPUT>  How to print them: table, wide or json (DescribeServices) [default: table]
           --socket <PATH>    The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>   Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>   Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help             Print help
     ");
 }
@@ -177,7 +177,7 @@ fn help_of_inspect() {
     Options:
       -o, --output <OUTPUT>  How to print it [default: text] [possible values: text, json]
           --socket <PATH>    The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>   Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>   Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help             Print help
     ");
 }
@@ -197,7 +197,7 @@ fn help_of_logs() {
           --tail <N>        The last N lines of each container only
       -t, --timestamps      When each line was written
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help            Print help
     ");
 }
@@ -215,7 +215,7 @@ fn help_of_events() {
     Options:
       -f, --follow          Go on with what happens
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help            Print help
     ");
 }
@@ -236,7 +236,7 @@ fn help_of_exec() {
       -t, --tty               With a terminal, even if standard input and output are not both one
       -i, --interactive       Bring standard input along; it always is, so this is for those used to Docker
           --socket <PATH>     The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>    Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>    Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help              Print help
     ");
 }
@@ -254,7 +254,7 @@ fn help_of_run() {
     Options:
           --from <TARGET>   A task, a service (its first RUNNING task) or STACK/SERVICE
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help            Print help
     ");
 }
@@ -275,7 +275,7 @@ fn help_of_dig() {
           --stack <STACK>    The stack; may be left out where there is one only
       -o, --output <OUTPUT>  How to print the answer [default: text] [possible values: text, json]
           --socket <PATH>    The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>   Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>   Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help             Print help
     ");
 }
@@ -293,7 +293,7 @@ fn help_of_stop() {
     Options:
           --reason <TEXT>   Shown as the task's stopped reason
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help            Print help
     ");
 }
@@ -310,7 +310,7 @@ fn help_of_scale() {
 
     Options:
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help            Print help
     ");
 }
@@ -327,7 +327,7 @@ fn help_of_completions() {
 
     Options:
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help            Print help
     ");
 }
@@ -342,7 +342,7 @@ fn help_of_agent() {
     Options:
           --foreground      Stay in the foreground and log to standard error
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where the agent keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help            Print help
     ");
 }

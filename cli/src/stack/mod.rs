@@ -10,6 +10,7 @@ pub(crate) mod report;
 
 /// What the command line sets over the file.
 #[derive(Debug, Clone, Default)]
+#[expect(dead_code, reason = "read by the stack file's reader")]
 pub(crate) struct Overrides {
     /// For every task definition.
     pub(crate) network_mode: Option<NetworkMode>,
