@@ -1,0 +1,12 @@
+//! Values as JSON for programs, with AWS's field names as the control socket has them.
+
+use serde::Serialize;
+
+use super::print;
+use crate::failure::Failure;
+
+/// Writes one value, indented, as `aws --output json` does.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
+    print(format_args!("{text}\n"))
+}

@@ -1,0 +1,149 @@
+//! A stack on its way: what `up` and `down` show on standard error until it is where it should be.
+//!
+//! On a terminal the lines of now stand there and move; elsewhere each change is one line, so a log can be read later.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use agent::control::api::{Progress, TaskView};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::table::reason;
+use super::{say, short};
+
+/// Shows a stack's progress.
+pub(crate) struct Display {
+    /// On a terminal, the lines that stand there now.
+    live: Option<(MultiProgress, Vec<ProgressBar>)>,
+    last: Vec<String>,
+}
+
+impl Display {
+    /// Nothing shown yet.
+    pub(crate) fn new() -> Self {
+        let live = std::io::stderr().is_terminal().then(|| (MultiProgress::new(), Vec::new()));
+        Self { live, last: Vec::new() }
+    }
+
+    /// Shows where the stack stands now.
+    pub(crate) fn show(&mut self, progress: &Progress) {
+        let lines = lines(progress);
+        match &mut self.live {
+            None => news(&self.last, &lines).for_each(say),
+            Some((screen, bars)) => {
+                while bars.len() > lines.len()
+                    && let Some(bar) = bars.pop()
+                {
+                    bar.finish_and_clear();
+                    screen.remove(&bar);
+                }
+                while bars.len() < lines.len() {
+                    let bar = ProgressBar::new_spinner();
+                    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+                        bar.set_style(style);
+                    }
+                    let bar = screen.add(bar);
+                    bar.enable_steady_tick(Duration::from_millis(100));
+                    bars.push(bar);
+                }
+                for (bar, line) in bars.iter().zip(&lines) {
+                    if bar.message() != *line {
+                        bar.set_message(line.clone());
+                    }
+                }
+            }
+        }
+        self.last = lines;
+    }
+
+    /// Takes the moving lines away.
+    pub(crate) fn clear(&mut self) {
+        if let Some((screen, bars)) = &mut self.live {
+            for bar in bars.drain(..) {
+                bar.finish_and_clear();
+            }
+            // What cannot be cleared stays on the screen, which harms nobody.
+            let _ = screen.clear();
+        }
+    }
+}
+
+/// What is going on, one line each: pulls, tasks, and what stands in the way.
+fn lines(progress: &Progress) -> Vec<String> {
+    let pulls = progress.pulls.iter().map(|(image, state)| format!("pull {image}: {state}"));
+    let tasks = progress.tasks.iter().map(task_line);
+    let waiting = progress.waiting.iter().map(|line| format!("waiting: {line}"));
+    pulls.chain(tasks).chain(waiting).collect()
+}
+
+fn task_line(task: &TaskView) -> String {
+    let extra = &task.ecsnet;
+    let mut line = format!("service {}: task {} {}", extra.service, short(&extra.task_id), task.last_status);
+    if task.last_status == "RUNNING" && task.health_status != "UNKNOWN" {
+        line.push(' ');
+        line.push_str(&task.health_status);
+    }
+    if let Some(address) = extra.address {
+        line.push_str(&format!(" at {address}"));
+    }
+    if !reason(task).is_empty() {
+        line.push_str(&format!(" ({})", reason(task)));
+    }
+    line
+}
+
+/// The lines that were not there before.
+fn news<'a>(before: &'a [String], now: &'a [String]) -> impl Iterator<Item = &'a String> {
+    now.iter().filter(|line| !before.contains(line))
+}
+
+/// Why a stack is not steady, for the error that ends a wait.
+pub(crate) fn obstacles(progress: &Progress) -> String {
+    let failed = progress.failed.iter().map(String::as_str);
+    let waiting = progress.waiting.iter().map(String::as_str);
+    failed.chain(waiting).fold(String::new(), |text, line| text + "\n  " + line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::task;
+    use super::*;
+
+    fn progress() -> Progress {
+        let mut stopped = task('b', "orders", "STOPPED");
+        stopped.stopped_reason = Some("Essential container in task exited".to_owned());
+        Progress {
+            steady: false,
+            deleting: false,
+            failed: None,
+            waiting: vec!["service orders: 1 of 2 tasks run, since 12 s".to_owned()],
+            tasks: vec![task('a', "web", "RUNNING"), stopped],
+            services: vec![],
+            pulls: vec![("nginx:1".to_owned(), "12 of 40 MB".to_owned())],
+        }
+    }
+
+    #[test]
+    fn a_line_says_one_thing() {
+        insta::assert_snapshot!(lines(&progress()).join("\n"), @r"
+        pull nginx:1: 12 of 40 MB
+        service web: task aaaaaaaa RUNNING at 10.0.0.4
+        service orders: task bbbbbbbb STOPPED (Essential container in task exited)
+        waiting: service orders: 1 of 2 tasks run, since 12 s
+        ");
+    }
+
+    #[test]
+    fn only_changes_are_news() {
+        let before = lines(&progress());
+        let mut changed = progress();
+        changed.tasks[0].health_status = "HEALTHY".to_owned();
+        let now = lines(&changed);
+        assert_eq!(news(&before, &now).collect::<Vec<_>>(), ["service web: task aaaaaaaa RUNNING HEALTHY at 10.0.0.4"]);
+    }
+
+    #[test]
+    fn obstacles_are_one_a_line() {
+        insta::assert_snapshot!(obstacles(&progress()), @"service orders: 1 of 2 tasks run, since 12 s");
+    }
+}
