@@ -9,9 +9,8 @@ const CODE: &str = "InvalidParameterException";
 
 /// What is wrong with a service's name.
 pub fn service_name(name: &str) -> Option<Problem> {
-    (!is_ecs_name(name)).then(|| {
-        error("", CODE, format!("ServiceName must match ^[a-zA-Z0-9\\-_]{{1,255}}$, but was {name}"))
-    })
+    (!is_ecs_name(name))
+        .then(|| error("", CODE, format!("ServiceName must match ^[a-zA-Z0-9\\-_]{{1,255}}$, but was {name}")))
 }
 
 /// Everything that is wrong with a service, its name and task definition left out; pointers are as in CreateService.
@@ -45,11 +44,7 @@ fn deployment(bounds: &DeploymentConfiguration) -> Vec<Problem> {
     let at = |field: &str| format!("/deploymentConfiguration/{field}");
     let mut problems = Vec::new();
     if bounds.minimum_healthy_percent > 100 {
-        problems.push(error(
-            at("minimumHealthyPercent"),
-            CODE,
-            "minimumHealthyPercent must be at most 100",
-        ));
+        problems.push(error(at("minimumHealthyPercent"), CODE, "minimumHealthyPercent must be at most 100"));
     }
     if bounds.maximum_percent < 100 {
         problems.push(error(at("maximumPercent"), CODE, "maximumPercent must be at least 100"));

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::ids::NetworkMode;
 use super::super::problem::{Problem, Severity};
-use super::super::task_definition::{
-    Condition, ContainerDefinition, HealthCheck, TaskDefinition, TransportProtocol,
-};
+use super::super::task_definition::{Condition, ContainerDefinition, HealthCheck, TaskDefinition, TransportProtocol};
 use super::{error, is_ecs_name, wording};
 
 const CODE: &str = "ClientException";
@@ -26,27 +24,22 @@ pub struct Context {
 pub fn task_definition(definition: &TaskDefinition, context: Context) -> Vec<Problem> {
     let mut problems = Vec::new();
     if !is_ecs_name(&definition.family) {
-        problems.push(error("/family", CODE, "Family contains invalid characters.").with_hint("letters, digits, `-` and `_`, at most 255"));
+        problems.push(
+            error("/family", CODE, "Family contains invalid characters.")
+                .with_hint("letters, digits, `-` and `_`, at most 255"),
+        );
     }
     if definition.container_definitions.is_empty() {
         problems.push(error("/containerDefinitions", CODE, "Container list cannot be empty"));
     } else if !definition.container_definitions.iter().any(|c| c.essential) {
-        problems.push(error(
-            "/containerDefinitions",
-            CODE,
-            "Task definition doesn't have any essential container",
-        ));
+        problems.push(error("/containerDefinitions", CODE, "Task definition doesn't have any essential container"));
     }
     size(definition, context, &mut problems);
     let mut names = BTreeSet::new();
     for (index, container) in definition.container_definitions.iter().enumerate() {
         let at = format!("/containerDefinitions/{index}");
         if !container.name.as_str().is_empty() && !names.insert(&container.name) {
-            problems.push(error(
-                format!("{at}/name"),
-                CODE,
-                "Container names must be unique within a task definition",
-            ));
+            problems.push(error(format!("{at}/name"), CODE, "Container names must be unique within a task definition"));
         }
         identity(container, &at, &mut problems);
         memory(container, definition, &at, &mut problems);
@@ -55,7 +48,8 @@ pub fn task_definition(definition: &TaskDefinition, context: Context) -> Vec<Pro
         }
         for (position, ulimit) in container.ulimits.iter().enumerate() {
             // -1 is unlimited, above every number.
-            let soft_is_above = ulimit.hard_limit != -1 && (ulimit.soft_limit == -1 || ulimit.soft_limit > ulimit.hard_limit);
+            let soft_is_above =
+                ulimit.hard_limit != -1 && (ulimit.soft_limit == -1 || ulimit.soft_limit > ulimit.hard_limit);
             if soft_is_above {
                 problems.push(error(
                     format!("{at}/ulimits/{position}/softLimit"),
@@ -92,7 +86,8 @@ fn identity(container: &ContainerDefinition, at: &str, problems: &mut Vec<Proble
 fn size(definition: &TaskDefinition, context: Context, problems: &mut Vec<Problem>) {
     if definition.cpu.is_some_and(|units| !(128..=196_608).contains(&units)) {
         problems.push(
-            error("/cpu", CODE, wording::invalid_task_size("cpu")).with_hint("128 to 196608 units; 1024 units are one vCPU"),
+            error("/cpu", CODE, wording::invalid_task_size("cpu"))
+                .with_hint("128 to 196608 units; 1024 units are one vCPU"),
         );
         return;
     }
@@ -160,15 +155,22 @@ fn memory(container: &ContainerDefinition, definition: &TaskDefinition, at: &str
     if let Some(hard) = container.memory {
         if hard < 6 {
             problems.push(
-                error(format!("{at}/memory"), CODE, format!("Invalid 'memory' setting for container '{}'.", container.name))
-                    .with_hint("Docker's least is 6 MiB"),
+                error(
+                    format!("{at}/memory"),
+                    CODE,
+                    format!("Invalid 'memory' setting for container '{}'.", container.name),
+                )
+                .with_hint("Docker's least is 6 MiB"),
             );
         }
         if definition.memory.is_some_and(|task| hard > task) {
             problems.push(error(
                 format!("{at}/memory"),
                 CODE,
-                format!("{prefix} The 'memory' setting for container '{}' is greater than for the task", container.name),
+                format!(
+                    "{prefix} The 'memory' setting for container '{}' is greater than for the task",
+                    container.name
+                ),
             ));
         }
     }
@@ -197,8 +199,12 @@ fn health_check(check: &HealthCheck, container: &str, at: &str, problems: &mut V
     }
     if check.command.len() < 2 {
         problems.push(
-            error(format!("{at}/healthCheck/command"), CODE, format!("Health check command is empty for container '{container}'"))
-                .with_hint("[\"CMD-SHELL\", \"curl -f http://localhost/ || exit 1\"]"),
+            error(
+                format!("{at}/healthCheck/command"),
+                CODE,
+                format!("Health check command is empty for container '{container}'"),
+            )
+            .with_hint("[\"CMD-SHELL\", \"curl -f http://localhost/ || exit 1\"]"),
         );
     }
 }

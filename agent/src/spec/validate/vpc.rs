@@ -19,8 +19,12 @@ pub fn vpc(vpc: &Vpc) -> Vec<Problem> {
         let at = format!("/subnets/{index}");
         if let Some(first) = names.insert(subnet.name.clone(), index) {
             problems.push(
-                error(format!("{at}/name"), "InvalidSubnet.Conflict", format!("subnet `{}` is there twice", subnet.name))
-                    .with_hint(format!("the first one is number {} of the list", first + 1)),
+                error(
+                    format!("{at}/name"),
+                    "InvalidSubnet.Conflict",
+                    format!("subnet `{}` is there twice", subnet.name),
+                )
+                .with_hint(format!("the first one is number {} of the list", first + 1)),
             );
         }
         if !is_allowed_size(subnet.cidr) {
@@ -62,8 +66,11 @@ fn vpc_block(cidr: IpNetwork) -> Option<Problem> {
         .filter_map(|(base, prefix)| IpNetwork::with_netmask(base.into(), mask(prefix)).ok())
         .find(|block| block.contains(cidr.network()))
         .map(|block| {
-            error("/cidr", "InvalidVpc.Range", format!("The CIDR '{cidr}' is invalid."))
-                .with_hint(format!("a VPC cannot be inside {}/{}", block.network(), block.prefix()))
+            error("/cidr", "InvalidVpc.Range", format!("The CIDR '{cidr}' is invalid.")).with_hint(format!(
+                "a VPC cannot be inside {}/{}",
+                block.network(),
+                block.prefix()
+            ))
         })
 }
 
