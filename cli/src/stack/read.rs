@@ -76,7 +76,9 @@ impl<'a> Node<'a> {
         name: &str,
         known: impl IntoIterator<Item = &'n str>,
     ) {
-        let known: Vec<&str> = known.into_iter().collect();
+        let mut known: Vec<&str> = known.into_iter().collect();
+        known.sort_unstable();
+        known.dedup();
         let problem = Problem::error(self.place(), code, message);
         self.findings.push(match known_instead(name, &known) {
             Some(hint) => problem.with_hint(hint),
@@ -238,7 +240,12 @@ impl<'a> Node<'a> {
             return Some(*value);
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        self.unknown("UnknownValue", format!("expected {}, found `{text}`", one_of(&known)), text, known);
+        let problem =
+            Problem::error(self.place(), "UnknownValue", format!("expected {}, found `{text}`", one_of(&known)));
+        self.findings.push(match nearest(text, known) {
+            Some(near) => problem.with_hint(format!("did you mean `{near}`?")),
+            None => problem,
+        });
         None
     }
 
@@ -279,7 +286,8 @@ pub(super) fn known_instead(name: &str, known: &[&str]) -> Option<String> {
     if let Some(near) = nearest(name, known.iter().copied()) {
         return Some(format!("did you mean `{near}`?"));
     }
-    let mut sorted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-    sorted.sort_unstable();
-    (!sorted.is_empty()).then(|| format!("known here: {}", sorted.join(", ")))
+    // The most used stand first; nobody reads forty names.
+    let shown: Vec<String> = known.iter().take(12).map(|name| format!("`{name}`")).collect();
+    let rest = if known.len() > 12 { ", …" } else { "" };
+    (!shown.is_empty()).then(|| format!("known here: {}{rest}", shown.join(", ")))
 }

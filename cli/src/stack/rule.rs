@@ -62,10 +62,14 @@ pub(super) fn allow_all_egress() -> Vec<Rule> {
 
 /// A rule of the file is as many of EC2's as it names peers.
 fn rule(node: &Node<'_>, group: &GroupName, direction: Direction, names: &Names<'_>) -> Vec<Rule> {
-    let peer_key = match direction {
-        Direction::Ingress => "from",
-        Direction::Egress => "to",
+    let (peer_key, wrong_key, kind) = match direction {
+        Direction::Ingress => ("from", "to", "an ingress"),
+        Direction::Egress => ("to", "from", "an egress"),
     };
+    if let Some(n) = node.get(wrong_key) {
+        n.error("UnknownField", format!("{kind} rule says `{peer_key}`, not `{wrong_key}`"));
+        return Vec::new();
+    }
     let known = ["port", "ports", "protocol", "type", "code", "description", peer_key];
     if !node.has_only(&known) {
         return Vec::new();

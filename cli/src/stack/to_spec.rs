@@ -109,7 +109,9 @@ pub(super) fn stack(root: &Node<'_>, sources: &Sources, findings: &Findings, ove
             health_check_grace_period_seconds: document.grace_period,
             service_name: service_name.clone(),
         };
-        check(document, &service);
+        if vpc.is_some() {
+            check(document, &service);
+        }
         services.insert(service_name, service);
     }
     unique_discovery_names(&documents, &services);
@@ -156,7 +158,7 @@ fn connect(root: &Node<'_>, overrides: &Overrides) -> bool {
             let message = format!("connect `{word}` is not emulated yet");
             let place = match (&written, overrides.connect) {
                 (Some((_, n)), None) => n.place(),
-                _ => root.place(),
+                _ => Place::value("--connect", ""),
             };
             let hint = if overrides.connect.is_some() { "--connect discovery" } else { "connect: discovery" };
             root.note(Problem::error(place, "NotEmulated", message).with_hint(hint));
@@ -269,6 +271,7 @@ fn subnets(document: &ServiceDocument<'_>, vpc: Option<&Vpc>) -> Vec<SubnetName>
     let all: Vec<SubnetName> = vpc.map(|vpc| vpc.subnets.iter().map(|s| s.name.clone()).collect()).unwrap_or_default();
     let Some(list) = &document.subnets else { return all };
     let mut subnets = Vec::new();
+    let mut is_faulty = !list.value().is_array();
     for n in list.items() {
         let Some(text) = n.text() else { continue };
         let name = SubnetName::new(text);
@@ -277,13 +280,15 @@ fn subnets(document: &ServiceDocument<'_>, vpc: Option<&Vpc>) -> Vec<SubnetName>
                 "Error retrieving subnet information for [{text}]: The subnet ID '{text}' does not exist (ErrorCode: InvalidSubnetID.NotFound)"
             );
             n.unknown("InvalidParameterException", message, text, all.iter().map(SubnetName::as_str));
+            is_faulty = true;
         } else if subnets.contains(&name) {
             n.error("InvalidParameterException", format!("`{text}` is there twice"));
         } else {
             subnets.push(name);
         }
     }
-    subnets
+    // The fault was told; "subnets can not be empty" on top would be noise.
+    if is_faulty { all } else { subnets }
 }
 
 fn discovery(document: &ServiceDocument<'_>, discovers: bool) -> Option<Discovery> {
@@ -382,7 +387,7 @@ fn refuse_mode(
         return;
     }
     let place = if defaults.overrides.network_mode.is_some() {
-        Place::value("", "")
+        Place::value("--network-mode", "")
     } else if let Some(n) = document.node.get("networkMode").or_else(|| read.node.get("networkMode")) {
         n.place()
     } else if defaults.network_mode.is_some() {

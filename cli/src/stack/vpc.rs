@@ -32,7 +32,7 @@ pub(super) fn read(node: Option<&Node<'_>>, region: &str) -> Option<Vpc> {
     let Some(list) = node.get("subnets") else {
         let vpc = with_default_subnets(block?, internet, region)?;
         // Where the VPC is too small for the subnets that nobody wrote, its block is what is wrong.
-        node.adopt(validate::vpc::vpc(&vpc), |_| "/cidr".to_owned());
+        node.adopt(validate::vpc::vpc(&vpc).into_iter().take(1), |_| "/cidr".to_owned());
         return Some(vpc);
     };
     let subnets: Option<Vec<Subnet>> = list.items().iter().map(|n| subnet(n, region)).collect();
@@ -49,14 +49,15 @@ fn default_block() -> Option<IpNetwork> {
     IpNetwork::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 16).ok()
 }
 
-/// `private-a` and `private-b`, a /24 each, or the two halves of a VPC that is too small for that.
+/// `private-a` and `private-b`, a /24 each, or the two halves of a VPC that is too small for that; a /28 is one subnet.
 fn with_default_subnets(cidr: IpNetwork, internet: bool, region: &str) -> Option<Vpc> {
     let IpNetwork::V4(block) = cidr else {
         return Some(Vpc { cidr, internet, subnets: Vec::new() });
     };
-    let prefix = 24.max(block.prefix().saturating_add(1)).min(32);
+    let prefix = 24.max(block.prefix().saturating_add(1)).min(28);
+    let zones: &[&str] = if block.prefix() < 28 { &["a", "b"] } else { &["a"] };
     let step = 1u32.checked_shl(u32::from(32 - prefix)).unwrap_or(0);
-    let subnets = ["a", "b"].iter().zip(0u32..).map(|(zone, index)| {
+    let subnets = zones.iter().zip(0u32..).map(|(zone, index)| {
         let base = Ipv4Addr::from_bits(block.network().to_bits().wrapping_add(index.wrapping_mul(step)));
         Some(Subnet {
             name: SubnetName::new(format!("private-{zone}")),
