@@ -1,9 +1,11 @@
 //! The front door: a stack file on disk to a validated [`Stack`], or everything that is wrong with it, at once.
 //!
 //! `sources` and `yaml` know text and places; `read` is a cursor over values that notes faults; `task_definition`,
-//! `port_mapping`, `service`, `rule` and `vpc` know the keys; `to_spec` brings them together; `report` turns what was found into text.
+//! `container`, `port_mapping`, `service`, `rule`, `groups` and `vpc` know the keys; `to_spec` brings them together; `report` turns what was found into text.
 //! AWS's checks are `agent::spec::validate`'s. Called by the commands that take a FILE; starts nothing, prints nothing.
 
+mod container;
+mod groups;
 mod port_mapping;
 mod read;
 pub(crate) mod report;
@@ -32,6 +34,8 @@ pub(crate) use self::sources::Sources;
 use self::sources::{Document, Spans};
 
 /// How services find and reach each other (`connect:`, `--connect`).
+// Every name is the word that the file and the flag use.
+#[allow(clippy::enum_variant_names)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Connect {
     /// Cloud Map: names resolve to the tasks themselves.

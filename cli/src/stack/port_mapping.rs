@@ -47,15 +47,16 @@ pub(super) fn read(node: &Node<'_>, container: &str, attachment: Attachment) -> 
     let mut host_port = node.get("hostPort").and_then(|n| port(&n, "hostPort")).filter(|port| *port != 0);
     if let (true, NetworkMode::Awsvpc, Some(fixed), Some(n)) =
         (attachment.overridden, attachment.mode, host_port, node.get("hostPort"))
+        && fixed != container_port
     {
-        if fixed != container_port {
-            n.note(Problem::warning(
-                n.place(),
-                "Overridden",
-                format!("host port {fixed} is dropped: in awsvpc the task is reached at its own address, port {container_port}"),
-            ));
-            host_port = None;
-        }
+        n.note(Problem::warning(
+            n.place(),
+            "Overridden",
+            format!(
+                "host port {fixed} is dropped: in awsvpc the task is reached at its own address, port {container_port}"
+            ),
+        ));
+        host_port = None;
     }
     Some(PortMapping {
         container_port,

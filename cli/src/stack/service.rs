@@ -107,15 +107,15 @@ pub(super) fn read<'a>(name: &'a str, node: &Node<'a>) -> Option<ServiceDocument
                 .with_hint("a path to a task definition's file, or the definition itself"),
         );
     }
-    if let Some(n) = node.get("schedulingStrategy") {
-        if n.word(&[("REPLICA", false), ("DAEMON", true)]) == Some(true) {
-            n.not_emulated("the DAEMON scheduling strategy", None);
-        }
+    if let Some(n) = node.get("schedulingStrategy")
+        && n.word(&[("REPLICA", false), ("DAEMON", true)]) == Some(true)
+    {
+        n.not_emulated("the DAEMON scheduling strategy", None);
     }
-    if let Some(n) = node.get("deploymentController").and_then(|n| n.get("type")) {
-        if n.text().is_some_and(|kind| kind != "ECS") {
-            n.not_emulated("a deployment controller other than ECS", None);
-        }
+    if let Some(n) = node.get("deploymentController").and_then(|n| n.get("type"))
+        && n.text().is_some_and(|kind| kind != "ECS")
+    {
+        n.not_emulated("a deployment controller other than ECS", None);
     }
     // Used once connections go through a load balancer or a mesh; its words are checked in any case.
     if let Some(n) = node.get("protocol") {
@@ -159,10 +159,10 @@ fn network_configuration<'a>(node: &Node<'a>) -> (Option<Node<'a>>, Option<Node<
     if !inner.has_only(&["subnets", "securityGroups", "assignPublicIp"]) {
         return (None, None);
     }
-    if let Some(n) = inner.get("assignPublicIp") {
-        if n.word(&[("ENABLED", true), ("DISABLED", false)]) == Some(true) {
-            n.no_effect("assignPublicIp");
-        }
+    if let Some(n) = inner.get("assignPublicIp")
+        && n.word(&[("ENABLED", true), ("DISABLED", false)]) == Some(true)
+    {
+        n.no_effect("assignPublicIp");
     }
     (inner.get("subnets"), inner.get("securityGroups"))
 }
@@ -191,10 +191,10 @@ fn deployment(node: &Node<'_>) -> (DeploymentConfiguration, &'static str) {
             n.no_effect(field);
         }
     }
-    if let Some(n) = n.get("strategy") {
-        if n.text().is_some_and(|strategy| strategy != "ROLLING") {
-            n.not_emulated("a deployment strategy other than ROLLING", None);
-        }
+    if let Some(n) = n.get("strategy")
+        && n.text().is_some_and(|strategy| strategy != "ROLLING")
+    {
+        n.not_emulated("a deployment strategy other than ROLLING", None);
     }
     if let Some(percent) = n.get("minimumHealthyPercent").and_then(|n| n.number_in(0..=i32::MAX as u32)) {
         bounds.minimum_healthy_percent = percent;
@@ -202,11 +202,11 @@ fn deployment(node: &Node<'_>) -> (DeploymentConfiguration, &'static str) {
     if let Some(percent) = n.get("maximumPercent").and_then(|n| n.number_in(0..=i32::MAX as u32)) {
         bounds.maximum_percent = percent;
     }
-    if let Some(n) = either(n.get("circuitBreaker"), n.get("deploymentCircuitBreaker")) {
-        if n.has_only(&["enable", "rollback"]) {
-            let flag = |key: &str| n.get(key).and_then(|n| n.boolean()).unwrap_or(false);
-            bounds.deployment_circuit_breaker = CircuitBreaker { enable: flag("enable"), rollback: flag("rollback") };
-        }
+    if let Some(n) = either(n.get("circuitBreaker"), n.get("deploymentCircuitBreaker"))
+        && n.has_only(&["enable", "rollback"])
+    {
+        let flag = |key: &str| n.get(key).and_then(|n| n.boolean()).unwrap_or(false);
+        bounds.deployment_circuit_breaker = CircuitBreaker { enable: flag("enable"), rollback: flag("rollback") };
     }
     (bounds, key)
 }
@@ -215,10 +215,10 @@ fn discovery(node: Option<Node<'_>>) -> DiscoveryDocument<'_> {
     let mut document = DiscoveryDocument { node: None, name: None, ttl: 10, routing_policy: RoutingPolicy::Multivalue };
     let Some(n) = node else { return document };
     if n.has_only(&["name", "type", "ttl", "routing"]) {
-        if let Some(kind) = n.get("type") {
-            if kind.word(&[("A", true), ("SRV", false), ("AAAA", false)]) == Some(false) {
-                kind.not_emulated("a record type other than A", Some("leave `type` out"));
-            }
+        if let Some(kind) = n.get("type")
+            && kind.word(&[("A", true), ("SRV", false), ("AAAA", false)]) == Some(false)
+        {
+            kind.not_emulated("a record type other than A", Some("leave `type` out"));
         }
         document.name = n.get("name").and_then(|n| n.text());
         document.ttl = n.get("ttl").and_then(|n| n.number_in(0..=i32::MAX as u32)).unwrap_or(10);

@@ -174,6 +174,15 @@ error: not valid JSON: trailing comma
 }
 
 #[test]
+fn json_may_have_tabs_and_escapes_that_yaml_has_not() {
+    let definition = definition_of(
+        "{\n\t\"family\": \"web\",\n\t\"networkMode\": \"awsvpc\",\n\t\"containerDefinitions\": [\n\t\t{\"name\": \"a\", \"image\": \"a\\/b\", \"memory\": 64,\n\t\t\"command\": [\"\\ud83d\\ude00\"]}\n\t]\n}\n",
+    );
+    let container = &definition.container_definitions[0];
+    assert_eq!((container.image.as_str(), &container.command), ("a/b", &Some(vec!["😀".to_owned()])));
+}
+
+#[test]
 fn unknown_fields_name_the_nearest_known_one() {
     insta::assert_snapshot!(report_of("name: shop\nregoin: us-east-1\nservices:\n  web:\n    taskDefintion: web.json\n    colour: blue\n"), @r###"
 error: unknown field `regoin`
@@ -506,7 +515,7 @@ error: network mode `bridge` is not emulated yet
 2 | networkMode: bridge
   |              ^^^^^^
   |
-  = hint: --network-mode awsvpc, or `networkMode: awsvpc` in the stack file; without either ECS runs it in bridge mode
+  = hint: networkMode: awsvpc
 
 error: connect `app-mesh` is not emulated yet
  --> stack.yaml:3:10

@@ -16,13 +16,13 @@ pub(super) fn read(node: Option<&Node<'_>>, region: &str) -> Option<Vpc> {
     if !node.has_only(&["cidr", "internet", "hostAccess", "subnets"]) {
         return None;
     }
-    if let Some(n) = node.get("hostAccess") {
-        if n.boolean() == Some(true) {
-            n.not_emulated(
-                "`hostAccess: true`",
-                Some("leave it out, and reach tasks with `ecsnet run --from TASK -- CMD`"),
-            );
-        }
+    if let Some(n) = node.get("hostAccess")
+        && n.boolean() == Some(true)
+    {
+        n.not_emulated(
+            "`hostAccess: true`",
+            Some("leave it out, and reach tasks with `ecsnet run --from TASK -- CMD`"),
+        );
     }
     let internet = node.get("internet").and_then(|n| n.boolean()).unwrap_or(true);
     let block = match node.get("cidr") {

@@ -3,6 +3,7 @@
 //!
 //! The first stage of the stack file's way: `yaml → read → to_spec`. Knows no key of any document.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -40,7 +41,8 @@ pub(super) fn is_json(file_name: &str) -> bool {
 pub(super) fn parse(text: &str, json: bool) -> Result<Parsed, Malformed> {
     let offsets = Offsets::new(text);
     let json_value = if json { Some(parse_json(text)?) } else { None };
-    let documents = MarkedYaml::load_from_str(text).map_err(|error| {
+    let parsable = if json { without_surrogates(text) } else { Cow::Borrowed(text) };
+    let documents = MarkedYaml::load_from_str(&parsable).map_err(|error| {
         let start = offsets.byte(*error.marker());
         let kind = if json { "JSON" } else { "YAML" };
         let duplicate = error.info().contains("duplicated key");
@@ -92,6 +94,33 @@ fn parse_json(text: &str) -> Result<Value, Malformed> {
                 ..text.get(start..).and_then(|rest| rest.chars().next()).map_or(start, |c| start + c.len_utf8()),
         }
     })
+}
+
+/// JSON with each half of a `\ud83d\ude00` replaced by another escape of its length: YAML has no such pairs, and only the places
+/// are taken from that parse.
+fn without_surrogates(text: &str) -> Cow<'_, str> {
+    if !text.contains("\\ud") && !text.contains("\\uD") {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        plain.push_str(before);
+        let is_half = escape.get(2..3).is_some_and(|d| d.eq_ignore_ascii_case("d"))
+            && escape
+                .get(3..4)
+                .is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit() && b >= b'8' || b.is_ascii_alphabetic()));
+        let length = if is_half && escape.starts_with("\\u") { 6 } else { 2 };
+        let Some((taken, after)) = escape.split_at_checked(length) else {
+            rest = escape;
+            break;
+        };
+        plain.push_str(if length == 6 { "\\u0041" } else { taken });
+        rest = after;
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
 }
 
 /// From characters, which saphyr counts, to bytes.
