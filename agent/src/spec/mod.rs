@@ -9,3 +9,4 @@ pub mod security_group;
 pub mod service;
 pub mod stack;
 pub mod task_definition;
+pub mod validate;

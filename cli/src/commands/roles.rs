@@ -16,13 +16,17 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     pub(crate) fn run(self) -> Result<u8, Failure> {
-        // WIRE: agent::dataplane::resolver::run(&self.dir)
-        Err(Failure::failed(format!("this build has no resolver for {}", self.dir.display())))
+        super::agent::log_to_stderr("info,hickory_server=warn");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start the async runtime: {error}")))?;
+        match runtime.block_on(::agent::dataplane::resolver::run(&self.dir)) {
+            Ok(()) => Ok(0),
+            Err(error) => Err(Failure::failed(::agent::reconcile::chain(&error))),
+        }
     }
 }
 
 /// Holds a task's namespaces until it is told to end.
 pub(crate) fn pause() -> Result<u8, Failure> {
-    // WIRE: agent::dataplane::pause::run()
-    Err(Failure::failed("this build cannot pause"))
+    ::agent::dataplane::pause::run()
 }

@@ -24,13 +24,13 @@ pub(crate) struct StackFile {
     network_mode: Option<NetworkMode>,
     /// How services reach each other: discovery, load-balancer, app-mesh, service-connect or none
     #[arg(long, value_name = "HOW")]
-    connect: Option<String>,
+    connect: Option<stack::Connect>,
 }
 
 impl StackFile {
     /// The stack in the file. Its problems are said here; with an error among them nothing else is to be said.
     pub(crate) fn load(&self) -> Result<Stack, Failure> {
-        let overrides = Overrides { network_mode: self.network_mode, connect: self.connect.clone() };
+        let overrides = Overrides { network_mode: self.network_mode, connect: self.connect };
         let loaded = stack::load(&self.file, &overrides);
         if !loaded.problems.is_empty() {
             let text = stack::report::render(&loaded.problems, &loaded.sources, render::color_on_stderr());

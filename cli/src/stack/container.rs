@@ -1,0 +1,254 @@
+//! A container definition of a task definition's document (reference 2.2–2.4, 1.10).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use agent::spec::ids::{ContainerName, NetworkMode};
+use agent::spec::problem::{Place, Problem};
+use agent::spec::task_definition::{Condition, ContainerDefinition, Dependency, HealthCheck, Ulimit};
+use agent::spec::validate::wording;
+use serde_json::Value;
+
+use super::port_mapping;
+use super::read::Node;
+use super::task_definition::{Attachment, note_without_effect};
+
+const CONTAINER: &[&str] = &[
+    "name",
+    "image",
+    "essential",
+    "command",
+    "entryPoint",
+    "workingDirectory",
+    "user",
+    "environment",
+    "cpu",
+    "memory",
+    "memoryReservation",
+    "portMappings",
+    "dependsOn",
+    "healthCheck",
+    "startTimeout",
+    "stopTimeout",
+    "readonlyRootFilesystem",
+    "pseudoTerminal",
+    "interactive",
+    "linuxParameters",
+    "ulimits",
+    "dockerLabels",
+];
+const NOT_IN_AWSVPC: &[&str] =
+    &["links", "hostname", "dnsServers", "dnsSearchDomains", "extraHosts", "disableNetworking"];
+const CONTAINER_WITHOUT_EFFECT: &[&str] = &[
+    "environmentFiles",
+    "secrets",
+    "restartPolicy",
+    "mountPoints",
+    "volumesFrom",
+    "privileged",
+    "dockerSecurityOptions",
+    "systemControls",
+    "logConfiguration",
+    "firelensConfiguration",
+    "repositoryCredentials",
+    "resourceRequirements",
+    "credentialSpecs",
+];
+
+/// Reads one container; None only if it is no mapping.
+pub(super) fn read(node: &Node<'_>, attachment: Attachment) -> Option<ContainerDefinition> {
+    let known = [CONTAINER, NOT_IN_AWSVPC, CONTAINER_WITHOUT_EFFECT, &["versionConsistency"]].concat();
+    if !node.has_only(&known) {
+        return None;
+    }
+    note_without_effect(node, CONTAINER_WITHOUT_EFFECT);
+    not_in_awsvpc(node, attachment);
+    let required = |key: &str| match node.get(key) {
+        // Of another type: noted, and this stands in.
+        Some(n) => n.text().unwrap_or("unnamed").to_owned(),
+        None if node.lacks(key, &known) => String::new(),
+        None => "unnamed".to_owned(),
+    };
+    let name = required("name");
+    let text = |key: &str| node.get(key).and_then(|n| n.text()).map(str::to_owned);
+    let texts = |key: &str| node.get(key).map(|n| n.texts());
+    let flag = |key: &str, default: bool| node.get(key).and_then(|n| n.boolean()).unwrap_or(default);
+    let number = |key: &str| node.get(key).and_then(|n| n.number_in(0..=i32::MAX as u32));
+    let linux = node.get("linuxParameters");
+    let capabilities = |key: &str| {
+        let list = linux.as_ref().and_then(|n| n.get("capabilities")).and_then(|n| n.get(key));
+        list.map(|n| n.texts()).unwrap_or_default()
+    };
+    if let Some(linux) = &linux {
+        linux.has_only(&[
+            "capabilities",
+            "initProcessEnabled",
+            "devices",
+            "sharedMemorySize",
+            "tmpfs",
+            "maxSwap",
+            "swappiness",
+        ]);
+        note_without_effect(linux, &["devices", "sharedMemorySize", "tmpfs", "maxSwap", "swappiness"]);
+        if let Some(capabilities) = linux.get("capabilities") {
+            capabilities.has_only(&["add", "drop"]);
+        }
+    }
+    Some(ContainerDefinition {
+        image: required("image"),
+        essential: flag("essential", true),
+        command: texts("command"),
+        entry_point: texts("entryPoint"),
+        working_directory: text("workingDirectory"),
+        user: text("user"),
+        environment: node.get("environment").map(|n| environment(&n)).unwrap_or_default(),
+        cpu: number("cpu").unwrap_or(0),
+        memory: number("memory"),
+        memory_reservation: number("memoryReservation"),
+        port_mappings: node
+            .get("portMappings")
+            .map(|n| n.items().iter().filter_map(|n| port_mapping::read(n, &name, attachment)).collect())
+            .unwrap_or_default(),
+        depends_on: node.get("dependsOn").map(|n| dependencies(&n)).unwrap_or_default(),
+        health_check: node.get("healthCheck").and_then(|n| health_check(&n)),
+        start_timeout: number("startTimeout"),
+        stop_timeout: number("stopTimeout"),
+        readonly_root_filesystem: flag("readonlyRootFilesystem", false),
+        pseudo_terminal: flag("pseudoTerminal", false),
+        interactive: flag("interactive", false),
+        init_process_enabled: linux
+            .as_ref()
+            .and_then(|n| n.get("initProcessEnabled"))
+            .and_then(|n| n.boolean())
+            .unwrap_or(false),
+        capabilities_add: capabilities("add"),
+        capabilities_drop: capabilities("drop"),
+        ulimits: node.get("ulimits").map(|n| ulimits(&n)).unwrap_or_default(),
+        docker_labels: node.get("dockerLabels").map(|n| labels(&n)).unwrap_or_default(),
+        name: ContainerName::new(name),
+    })
+}
+
+/// What awsvpc has not: refused as AWS refuses it, or dropped with a word where a flag put awsvpc in place of another mode.
+fn not_in_awsvpc(node: &Node<'_>, attachment: Attachment) {
+    if attachment.mode != NetworkMode::Awsvpc {
+        return;
+    }
+    for field in NOT_IN_AWSVPC {
+        let Some(n) = node.get(field) else { continue };
+        let is_empty = n.value().as_array().is_some_and(Vec::is_empty) || n.value() == &Value::Bool(false);
+        let Some(message) = wording::unsupported_in_awsvpc(field).filter(|_| !is_empty) else { continue };
+        if attachment.overridden {
+            let place = Place { at_key: true, ..n.place() };
+            n.note(Problem::warning(place, "Overridden", format!("`{field}` is dropped: awsvpc has no such thing")));
+        } else {
+            n.error("ClientException", message);
+        }
+    }
+}
+
+fn environment(node: &Node<'_>) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for n in node.items() {
+        if !n.has_only(&["name", "value"]) {
+            continue;
+        }
+        let Some(name) = n.get("name").and_then(|n| n.text()) else {
+            if n.lacks("name", &["name", "value"]) {
+                n.error("ClientException", "an environment variable must have a `name`");
+            }
+            continue;
+        };
+        let value = n.get("value").and_then(|n| n.text()).unwrap_or_default();
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+    variables
+}
+
+fn dependencies(node: &Node<'_>) -> Vec<Dependency> {
+    let known = ["containerName", "condition"];
+    let mut dependencies = Vec::new();
+    for n in node.items() {
+        if !n.has_only(&known) {
+            continue;
+        }
+        for key in known.into_iter().filter(|key| n.lacks(key, &known)) {
+            n.error("ClientException", format!("an entry of `dependsOn` must have a `{key}`"));
+        }
+        let condition = n.get("condition").and_then(|n| {
+            n.word(&[
+                ("START", Condition::Start),
+                ("COMPLETE", Condition::Complete),
+                ("SUCCESS", Condition::Success),
+                ("HEALTHY", Condition::Healthy),
+            ])
+        });
+        let name = n.get("containerName").and_then(|n| n.text());
+        if let (Some(name), Some(condition)) = (name, condition) {
+            dependencies.push(Dependency { container_name: ContainerName::new(name), condition });
+        }
+    }
+    dependencies
+}
+
+fn health_check(node: &Node<'_>) -> Option<HealthCheck> {
+    let known = ["command", "interval", "timeout", "retries", "startPeriod"];
+    if !node.has_only(&known) {
+        return None;
+    }
+    let Some(command) = node.get("command") else {
+        if node.lacks("command", &known) {
+            node.error("ClientException", "a `healthCheck` must have a `command`");
+        }
+        return None;
+    };
+    let words = command.texts();
+    let number =
+        |key: &str, default: u32| node.get(key).and_then(|n| n.number_in(0..=i32::MAX as u32)).unwrap_or(default);
+    let seconds = |key: &str, default: u32| Duration::from_secs(number(key, default).into());
+    match words.first().map(String::as_str) {
+        Some("NONE") => return None,
+        Some("CMD" | "CMD-SHELL") | None => {}
+        // Registered by AWS, and never run by Docker there either: the task's health stays UNKNOWN.
+        Some(other) => {
+            let message = format!(
+                "this health check is never run: its command begins with `{other}`, not with `CMD` or `CMD-SHELL`"
+            );
+            let problem = Problem::warning(command.place(), "NeverRun", message);
+            command.note(problem.with_hint(format!("[\"CMD\", \"{other}\", …]")));
+            return None;
+        }
+    }
+    Some(HealthCheck {
+        command: words,
+        interval: seconds("interval", 30),
+        timeout: seconds("timeout", 5),
+        retries: number("retries", 3),
+        start_period: seconds("startPeriod", 0),
+    })
+}
+
+fn ulimits(node: &Node<'_>) -> Vec<Ulimit> {
+    let known = ["name", "softLimit", "hardLimit"];
+    let mut ulimits = Vec::new();
+    for n in node.items() {
+        if !n.has_only(&known) {
+            continue;
+        }
+        for key in known.into_iter().filter(|key| n.lacks(key, &known)) {
+            n.error("ClientException", format!("a ulimit must have a `{key}`"));
+        }
+        let name = n.get("name").and_then(|n| n.text());
+        let soft = n.get("softLimit").and_then(|n| n.number());
+        let hard = n.get("hardLimit").and_then(|n| n.number());
+        if let (Some(name), Some(soft_limit), Some(hard_limit)) = (name, soft, hard) {
+            ulimits.push(Ulimit { name: name.to_owned(), soft_limit, hard_limit });
+        }
+    }
+    ulimits
+}
+
+fn labels(node: &Node<'_>) -> BTreeMap<String, String> {
+    let entries = node.entries().into_iter();
+    entries.filter_map(|(key, n)| n.text().map(|value| (key.to_owned(), value.to_owned()))).collect()
+}

@@ -1,0 +1,232 @@
+//! A service of a stack file: its short form and the fields of CreateService that it may use instead (reference 3.1, 3.2, 6.2).
+//!
+//! Reads what stands in the service alone; names of groups, subnets and other services are looked up in `to_spec`.
+
+use agent::spec::ids::NetworkMode;
+use agent::spec::problem::{Place, Problem};
+use agent::spec::service::{CircuitBreaker, DeploymentConfiguration, LaunchType, RoutingPolicy};
+
+use super::read::Node;
+use super::task_definition::NETWORK_MODES;
+
+const READ: &[&str] = &[
+    "taskDefinition",
+    "desiredCount",
+    "protocol",
+    "connectsTo",
+    "securityGroups",
+    "subnets",
+    "discovery",
+    "deployment",
+    "healthCheckGracePeriodSeconds",
+    "networkMode",
+    "launchType",
+    "networkConfiguration",
+    "deploymentConfiguration",
+    "schedulingStrategy",
+    "deploymentController",
+];
+const WITHOUT_EFFECT: &[&str] = &[
+    "placement",
+    "placementStrategy",
+    "placementConstraints",
+    "capacityProviderStrategy",
+    "platformVersion",
+    "role",
+    "enableExecuteCommand",
+    "volumeConfigurations",
+    "vpcLatticeConfigurations",
+    "propagateTags",
+    "enableECSManagedTags",
+    "availabilityZoneRebalancing",
+    "monitoring",
+];
+/// They would change where traffic goes.
+const REFUSED: &[&str] = &["loadBalancers", "serviceRegistries", "serviceConnectConfiguration"];
+/// They say nothing that the stack file does not say itself.
+const PASSED_OVER: &[&str] = &["tags", "clientToken"];
+
+/// A service as it was read.
+#[derive(Debug)]
+pub(super) struct ServiceDocument<'a> {
+    /// Where it is.
+    pub(super) node: Node<'a>,
+    /// Its key.
+    pub(super) name: &'a str,
+    /// How many tasks.
+    pub(super) desired_count: u32,
+    /// The mode that it asks for itself.
+    pub(super) network_mode: Option<NetworkMode>,
+    /// The launch type that it asks for itself.
+    pub(super) launch_type: Option<LaunchType>,
+    /// The services that it calls.
+    pub(super) connects_to: Vec<Node<'a>>,
+    /// Groups by name; None: one of its own.
+    pub(super) security_groups: Option<Node<'a>>,
+    /// Subnets by name; None: all.
+    pub(super) subnets: Option<Node<'a>>,
+    /// What it says of discovery.
+    pub(super) discovery: DiscoveryDocument<'a>,
+    /// Bounds of a deployment.
+    pub(super) deployment: DeploymentConfiguration,
+    /// Whether the bounds are under CreateService's own key.
+    pub(super) deployment_key: &'static str,
+    /// Seconds.
+    pub(super) grace_period: u32,
+}
+
+/// The `discovery` key.
+#[derive(Debug)]
+pub(super) struct DiscoveryDocument<'a> {
+    /// Where it is, if it is there.
+    pub(super) node: Option<Node<'a>>,
+    /// The name below the namespace.
+    pub(super) name: Option<&'a str>,
+    /// Seconds.
+    pub(super) ttl: u32,
+    /// How many instances an answer holds.
+    pub(super) routing_policy: RoutingPolicy,
+}
+
+/// The words for launch types.
+pub(super) const LAUNCH_TYPES: [(&str, LaunchType); 2] = [("FARGATE", LaunchType::Fargate), ("EC2", LaunchType::Ec2)];
+
+/// Reads a service.
+pub(super) fn read<'a>(name: &'a str, node: &Node<'a>) -> Option<ServiceDocument<'a>> {
+    let known = [READ, WITHOUT_EFFECT, REFUSED, PASSED_OVER].concat();
+    if !node.has_only(&known) {
+        return None;
+    }
+    let found = |keys: &'static [&'static str]| keys.iter().filter_map(|key| Some((*key, node.get(key)?)));
+    found(WITHOUT_EFFECT).for_each(|(key, n)| n.no_effect(key));
+    found(REFUSED).for_each(|(key, n)| n.not_emulated(&format!("`{key}`"), None));
+    if node.lacks("taskDefinition", &known) {
+        let place = Place { at_key: true, ..node.place() };
+        node.note(
+            Problem::error(place, "MissingField", format!("service `{name}` has no `taskDefinition`"))
+                .with_hint("a path to a task definition's file, or the definition itself"),
+        );
+    }
+    if let Some(n) = node.get("schedulingStrategy")
+        && n.word(&[("REPLICA", false), ("DAEMON", true)]) == Some(true)
+    {
+        n.not_emulated("the DAEMON scheduling strategy", None);
+    }
+    if let Some(n) = node.get("deploymentController").and_then(|n| n.get("type"))
+        && n.text().is_some_and(|kind| kind != "ECS")
+    {
+        n.not_emulated("a deployment controller other than ECS", None);
+    }
+    // Used once connections go through a load balancer or a mesh; its words are checked in any case.
+    if let Some(n) = node.get("protocol") {
+        n.word(&[("http", ()), ("http2", ()), ("grpc", ()), ("tcp", ())]);
+    }
+    let (long_subnets, long_groups) = network_configuration(node);
+    let (deployment, deployment_key) = deployment(node);
+    Some(ServiceDocument {
+        name,
+        desired_count: node.get("desiredCount").and_then(|n| n.number_in(0..=5000)).unwrap_or(1),
+        network_mode: node.get("networkMode").and_then(|n| n.word(&NETWORK_MODES)),
+        launch_type: node.get("launchType").and_then(|n| n.word(&LAUNCH_TYPES)),
+        connects_to: node.get("connectsTo").map(|n| n.items()).unwrap_or_default(),
+        security_groups: either(node.get("securityGroups"), long_groups),
+        subnets: either(node.get("subnets"), long_subnets),
+        discovery: discovery(node.get("discovery")),
+        deployment,
+        deployment_key,
+        grace_period: node
+            .get("healthCheckGracePeriodSeconds")
+            .and_then(|n| n.number_in(0..=i32::MAX as u32))
+            .unwrap_or(0),
+        node: node.clone(),
+    })
+}
+
+/// The short form or CreateService's own; both at once contradict each other.
+fn either<'a>(short: Option<Node<'a>>, long: Option<Node<'a>>) -> Option<Node<'a>> {
+    if let (Some(_), Some(long)) = (&short, &long) {
+        long.error("InvalidParameterException", "this is said twice: here, and in the short form");
+    }
+    short.or(long)
+}
+
+fn network_configuration<'a>(node: &Node<'a>) -> (Option<Node<'a>>, Option<Node<'a>>) {
+    let Some(outer) = node.get("networkConfiguration") else { return (None, None) };
+    if !outer.has_only(&["awsvpcConfiguration"]) {
+        return (None, None);
+    }
+    let Some(inner) = outer.get("awsvpcConfiguration") else { return (None, None) };
+    if !inner.has_only(&["subnets", "securityGroups", "assignPublicIp"]) {
+        return (None, None);
+    }
+    if let Some(n) = inner.get("assignPublicIp")
+        && n.word(&[("ENABLED", true), ("DISABLED", false)]) == Some(true)
+    {
+        n.no_effect("assignPublicIp");
+    }
+    (inner.get("subnets"), inner.get("securityGroups"))
+}
+
+fn deployment(node: &Node<'_>) -> (DeploymentConfiguration, &'static str) {
+    let mut bounds = DeploymentConfiguration::default();
+    let (short, long) = (node.get("deployment"), node.get("deploymentConfiguration"));
+    let key = if short.is_some() { "deployment" } else { "deploymentConfiguration" };
+    let Some(n) = either(short, long) else { return (bounds, key) };
+    let fields = [
+        "minimumHealthyPercent",
+        "maximumPercent",
+        "circuitBreaker",
+        "deploymentCircuitBreaker",
+        "strategy",
+        "alarms",
+        "lifecycleHooks",
+        "bakeTimeInMinutes",
+        "earlySuccessCriteria",
+    ];
+    if !n.has_only(&fields) {
+        return (bounds, key);
+    }
+    for field in ["alarms", "lifecycleHooks", "bakeTimeInMinutes", "earlySuccessCriteria"] {
+        if let Some(n) = n.get(field) {
+            n.no_effect(field);
+        }
+    }
+    if let Some(n) = n.get("strategy")
+        && n.text().is_some_and(|strategy| strategy != "ROLLING")
+    {
+        n.not_emulated("a deployment strategy other than ROLLING", None);
+    }
+    if let Some(percent) = n.get("minimumHealthyPercent").and_then(|n| n.number_in(0..=i32::MAX as u32)) {
+        bounds.minimum_healthy_percent = percent;
+    }
+    if let Some(percent) = n.get("maximumPercent").and_then(|n| n.number_in(0..=i32::MAX as u32)) {
+        bounds.maximum_percent = percent;
+    }
+    if let Some(n) = either(n.get("circuitBreaker"), n.get("deploymentCircuitBreaker"))
+        && n.has_only(&["enable", "rollback"])
+    {
+        let flag = |key: &str| n.get(key).and_then(|n| n.boolean()).unwrap_or(false);
+        bounds.deployment_circuit_breaker = CircuitBreaker { enable: flag("enable"), rollback: flag("rollback") };
+    }
+    (bounds, key)
+}
+
+fn discovery(node: Option<Node<'_>>) -> DiscoveryDocument<'_> {
+    let mut document = DiscoveryDocument { node: None, name: None, ttl: 10, routing_policy: RoutingPolicy::Multivalue };
+    let Some(n) = node else { return document };
+    if n.has_only(&["name", "type", "ttl", "routing"]) {
+        if let Some(kind) = n.get("type")
+            && kind.word(&[("A", true), ("SRV", false), ("AAAA", false)]) == Some(false)
+        {
+            kind.not_emulated("a record type other than A", Some("leave `type` out"));
+        }
+        document.name = n.get("name").and_then(|n| n.text());
+        document.ttl = n.get("ttl").and_then(|n| n.number_in(0..=i32::MAX as u32)).unwrap_or(10);
+        document.routing_policy = n
+            .get("routing")
+            .and_then(|n| n.word(&[("MULTIVALUE", RoutingPolicy::Multivalue), ("WEIGHTED", RoutingPolicy::Weighted)]))
+            .unwrap_or(RoutingPolicy::Multivalue);
+    }
+    document.node = Some(n);
+    document
+}

@@ -1,0 +1,187 @@
+//! A task definition's document to [`TaskDefinition`]: what `aws ecs register-task-definition --cli-input-json` takes and what
+//! `describe-task-definition` prints (reference 2.1–2.4, 1.10).
+//!
+//! Every field that ECS has is known here: read, refused, said to have no effect, or (what only describe prints) passed over.
+
+use agent::spec::ids::NetworkMode;
+use agent::spec::task_definition::TaskDefinition;
+use agent::spec::validate::wording;
+use serde_json::Value;
+
+use super::container;
+use super::read::Node;
+
+/// A definition as it was read: what the spec keeps, and what decides how its tasks run.
+#[derive(Debug)]
+pub(super) struct Definition<'a> {
+    /// Where it is, the wrapping of describe's output taken off.
+    pub(super) node: Node<'a>,
+    /// What it says of networks.
+    pub(super) network_mode: Option<NetworkMode>,
+    /// Whether it asks to be fit for Fargate.
+    pub(super) requires_fargate: bool,
+    /// The values.
+    pub(super) definition: TaskDefinition,
+}
+
+/// How the definition's tasks are attached, which decides what its fields mean.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attachment {
+    /// The mode that they get.
+    pub(super) mode: NetworkMode,
+    /// Whether a flag or the service says so against the definition: then what does not fit is dropped with a word.
+    pub(super) overridden: bool,
+}
+
+const ACTED_ON: &[&str] =
+    &["family", "containerDefinitions", "networkMode", "requiresCompatibilities", "cpu", "memory", "runtimePlatform"];
+const WITHOUT_EFFECT: &[&str] = &[
+    "taskRoleArn",
+    "volumes",
+    "pidMode",
+    "ipcMode",
+    "proxyConfiguration",
+    "placementConstraints",
+    "ephemeralStorage",
+    "enableFaultInjection",
+    "inferenceAccelerators",
+    "trustedExecutionConfiguration",
+];
+/// What only describe prints, and what means nothing outside AWS.
+const PASSED_OVER: &[&str] = &[
+    "executionRoleArn",
+    "tags",
+    "taskDefinitionArn",
+    "revision",
+    "status",
+    "compatibilities",
+    "requiresAttributes",
+    "registeredAt",
+    "registeredBy",
+    "deregisteredAt",
+    "deleteRequestedAt",
+];
+
+/// The definition inside its document: describe's output wraps it in `{"taskDefinition": …}`.
+fn unwrapped<'a>(node: &Node<'a>) -> Node<'a> {
+    match node.get("taskDefinition") {
+        Some(inner) if inner.value().is_object() && node.get("containerDefinitions").is_none() => {
+            node.has_only(&["taskDefinition", "tags"]);
+            inner
+        }
+        _ => node.clone(),
+    }
+}
+
+/// Reads a definition; `attachment` tells, from what it says of networks and Fargate, how its tasks are attached.
+pub(super) fn read<'a>(
+    node: &Node<'a>,
+    attachment: impl Fn(Option<NetworkMode>, bool) -> Attachment,
+) -> Option<Definition<'a>> {
+    let node = unwrapped(node);
+    let known = [ACTED_ON, WITHOUT_EFFECT, PASSED_OVER].concat();
+    if !node.has_only(&known) {
+        return None;
+    }
+    note_without_effect(&node, WITHOUT_EFFECT);
+    let network_mode = node.get("networkMode").and_then(|n| n.word(&NETWORK_MODES));
+    let compatibilities = node.get("requiresCompatibilities").map(|n| n.items()).unwrap_or_default();
+    let requires_fargate = compatibilities
+        .iter()
+        .filter_map(|n| n.word(&[("EC2", false), ("FARGATE", true), ("EXTERNAL", false), ("MANAGED_INSTANCES", false)]))
+        .any(|fargate| fargate);
+    if requires_fargate
+        && network_mode.is_some_and(|mode| mode != NetworkMode::Awsvpc)
+        && let Some(n) = node.get("networkMode")
+    {
+        n.error("ClientException", "Fargate only supports network mode 'awsvpc'.");
+    }
+    if let Some(n) = node.get("runtimePlatform") {
+        platform(&n);
+    }
+    let family = match node.get("family") {
+        Some(n) => n.text().map(str::to_owned),
+        None => {
+            if node.lacks("family", &known) {
+                node.error("ClientException", "a task definition must have a `family`");
+            }
+            None
+        }
+    };
+    let attachment = attachment(network_mode, requires_fargate);
+    let containers = match node.get("containerDefinitions") {
+        Some(list) => list.items().iter().map(|n| container::read(n, attachment)).collect(),
+        None if node.lacks("containerDefinitions", &known) => Some(Vec::new()),
+        None => None,
+    };
+    let definition = TaskDefinition {
+        // A fault is noted where it is; this stands in so that the other checks still run.
+        family: family.unwrap_or_else(|| "unnamed".to_owned()),
+        cpu: node.get("cpu").and_then(|n| size(&n, "cpu", "vcpu")),
+        memory: node.get("memory").and_then(|n| size(&n, "memory", "gb")),
+        container_definitions: containers?,
+    };
+    Some(Definition { node, network_mode, requires_fargate, definition })
+}
+
+/// The words for network modes.
+pub(super) const NETWORK_MODES: [(&str, NetworkMode); 4] = [
+    ("awsvpc", NetworkMode::Awsvpc),
+    ("bridge", NetworkMode::Bridge),
+    ("host", NetworkMode::Host),
+    ("none", NetworkMode::None),
+];
+
+/// Warns of fields that would do something in AWS; one that is empty or false does nothing there either.
+pub(super) fn note_without_effect(node: &Node<'_>, fields: &[&str]) {
+    for field in fields {
+        let Some(n) = node.get(field) else { continue };
+        let does_nothing = match n.value() {
+            Value::Array(items) => items.is_empty(),
+            Value::Object(fields) => fields.is_empty(),
+            Value::Bool(value) => !value,
+            Value::String(text) => text.is_empty(),
+            Value::Null | Value::Number(_) => false,
+        };
+        if !does_nothing {
+            n.no_effect(field);
+        }
+    }
+}
+
+fn platform(node: &Node<'_>) {
+    node.has_only(&["cpuArchitecture", "operatingSystemFamily"]);
+    if let Some(n) = node.get("operatingSystemFamily")
+        && n.text().is_some_and(|family| family != "LINUX")
+    {
+        n.not_emulated("an operating system other than LINUX", None);
+    }
+    let here = if cfg!(target_arch = "aarch64") { "ARM64" } else { "X86_64" };
+    if let Some(n) = node.get("cpuArchitecture")
+        && n.word(&[("X86_64", "X86_64"), ("ARM64", "ARM64")]).is_some_and(|wanted| wanted != here)
+    {
+        n.no_effect("cpuArchitecture");
+    }
+}
+
+/// A task's cpu (`256`, `"256"`, `"1 vCPU"`) in units or memory (`512`, `"2GB"`) in MiB.
+fn size(node: &Node<'_>, field: &str, unit: &str) -> Option<u32> {
+    let text = match node.value() {
+        Value::String(text) => text.trim().to_ascii_lowercase(),
+        Value::Number(number) => number.to_string(),
+        _ => {
+            node.mismatch("a size");
+            return None;
+        }
+    };
+    let number = match text.strip_suffix(unit) {
+        Some(count) => count.trim().parse::<f64>().ok().map(|count| count * 1024.0),
+        None => text.parse::<u32>().ok().map(f64::from),
+    };
+    let whole = number.filter(|n| n.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(n)).map(|n| n as u32);
+    if whole.is_none() {
+        let example = if field == "cpu" { "units as \"256\", or \"1 vCPU\"" } else { "MiB as \"512\", or \"2GB\"" };
+        node.error_with_hint("ClientException", wording::invalid_task_size(field), example);
+    }
+    whole
+}
