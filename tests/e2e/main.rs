@@ -1,0 +1,5 @@
+//! End-to-end tests: one sentence of ECS behaviour each.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod awsvpc;
