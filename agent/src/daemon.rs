@@ -217,6 +217,7 @@ async fn look(
     setting: &Setting,
     sender: &mpsc::UnboundedSender<Message>,
 ) -> Result<(), RuntimeError> {
+    let _ = sender.send(Message::Looking);
     let containers = docker.list_owned(&setting.owner).await?;
     let mut networks = Vec::new();
     for container in &containers {
