@@ -23,7 +23,7 @@ pub(crate) struct StackFile {
     #[arg(help = "The network mode of every task: awsvpc (bridge, host and none: not yet)")]
     network_mode: Option<NetworkMode>,
     /// How services reach each other: discovery or none (load-balancer, app-mesh, service-connect: not yet)
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", hide_possible_values = true)]
     connect: Option<stack::Connect>,
 }
 
