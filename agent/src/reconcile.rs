@@ -165,6 +165,12 @@ impl Reconciler {
         }
         let live: BTreeSet<_> = self.state.stacks().values().flat_map(|s| s.tasks.keys()).cloned().collect();
         self.observed.forgotten.retain(|task| live.contains(task));
+        for (stack, network) in &mut self.observed.networks {
+            // That an ENI is absent is only of interest while a task has it.
+            let tasks = self.state.stack(stack).map(|s| s.tasks.values().map(|t| &t.eni.id)).into_iter().flatten();
+            let held: BTreeSet<_> = tasks.collect();
+            network.links.retain(|eni, link| link.is_some() || held.contains(eni));
+        }
         let now = Timestamp::now();
         let Plan { steps, wake_at } = plan(&mut self.state, &self.observed, &self.setting, now, &mut self.ids);
         let dirty = self.state.take_dirty();
