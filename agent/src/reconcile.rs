@@ -143,9 +143,9 @@ impl Reconciler {
         let mut draft = self.state.clone();
         let result = edit(&mut draft, &mut self.ids)?;
         let dirty = draft.take_dirty();
-        crash::point("before", "Commit");
+        crash::point("before", crash::COMMIT);
         self.store.commit(&draft, &dirty)?;
-        crash::point("after", "Commit");
+        crash::point("after", crash::COMMIT);
         self.state = draft;
         Ok(result)
     }
@@ -175,7 +175,7 @@ impl Reconciler {
         let Plan { steps, wake_at } = plan(&mut self.state, &self.observed, &self.setting, now, &mut self.ids);
         let dirty = self.state.take_dirty();
         if !dirty.is_empty() {
-            crash::point("before", "Commit");
+            crash::point("before", crash::COMMIT);
             if let Err(error) = self.store.commit(&self.state, &dirty) {
                 // What was decided stands, but nothing is done about it before it is on disk.
                 self.state.mark_dirty(dirty);
@@ -186,7 +186,7 @@ impl Reconciler {
                 self.changed.send_modify(|turns| *turns += 1);
                 return Some(tokio::time::Instant::now() + STORE_RETRY);
             }
-            crash::point("after", "Commit");
+            crash::point("after", crash::COMMIT);
         }
         if self.store_error.take().is_some() {
             tracing::info!("the store can be written again");
