@@ -3,8 +3,10 @@
 //! A bench measures, and asserts nothing: a missed goal is a row that says so. All sides of a comparison take turns
 //! within one run, so that whatever else the machine does falls on each of them alike.
 
+pub mod agent;
 pub mod bare;
 pub mod cni;
+pub mod docker;
 mod plot;
 mod report;
 mod results;
