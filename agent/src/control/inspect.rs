@@ -8,6 +8,7 @@ use crate::apply::Applier;
 use crate::project::security_groups::{ruleset, subnets};
 use crate::reconcile::chain;
 use crate::spec::ids::StackName;
+use crate::spec::security_group::{Peer, Rule, Traffic};
 use crate::store::state::{StackState, Task, TaskStatus};
 
 /// The kinds of things that can be looked at.
@@ -160,8 +161,8 @@ pub fn describe(lens: &Lens<'_>, kind: &str, id: &str) -> Result<(Value, Kernel)
                 "GroupName": group_name,
                 "Description": spec.map(|g| g.description.clone()),
                 "VpcId": in_stack.record.vpc_id,
-                "IpPermissions": spec.map(|g| serde_json::to_value(&g.ingress).unwrap_or_default()),
-                "IpPermissionsEgress": spec.map(|g| serde_json::to_value(&g.egress).unwrap_or_default()),
+                "IpPermissions": spec.map(|g| permissions(&g.ingress, in_stack)),
+                "IpPermissionsEgress": spec.map(|g| permissions(&g.egress, in_stack)),
                 "ecsnet": { "stack": s, "members": members, "nft": chains },
             });
             Ok((value, Kernel::Nothing))
@@ -171,6 +172,36 @@ pub fn describe(lens: &Lens<'_>, kind: &str, id: &str) -> Result<(Value, Kernel)
             Err(ErrorReply { message, hint: Some(format!("one of: {}", KINDS.join(", "))), exit_code: 2 })
         }
     }
+}
+
+/// Rules in EC2's shape, one `IpPermission` each (reference 4.2).
+fn permissions(rules: &[Rule], stack: &StackState) -> Vec<Value> {
+    let permission = |rule: &Rule| {
+        let (protocol, from, to) = match rule.traffic {
+            Traffic::All => ("-1".to_owned(), None, None),
+            Traffic::Tcp(ports) => ("tcp".to_owned(), Some(i32::from(ports.first)), Some(i32::from(ports.last))),
+            Traffic::Udp(ports) => ("udp".to_owned(), Some(i32::from(ports.first)), Some(i32::from(ports.last))),
+            Traffic::Icmp { kind, code } => {
+                ("icmp".to_owned(), Some(kind.map_or(-1, i32::from)), Some(code.map_or(-1, i32::from)))
+            }
+            Traffic::Protocol(number) => (number.to_string(), None, None),
+        };
+        let mut value = json!({ "IpProtocol": protocol });
+        if let (Some(from), Some(to)) = (from, to) {
+            value["FromPort"] = json!(from);
+            value["ToPort"] = json!(to);
+        }
+        match &rule.peer {
+            Peer::Cidr(block) if block.is_ipv4() => value["IpRanges"] = json!([{ "CidrIp": block }]),
+            Peer::Cidr(block) => value["Ipv6Ranges"] = json!([{ "CidrIpv6": block }]),
+            Peer::Group(name) => {
+                let id = stack.record.groups.get(name);
+                value["UserIdGroupPairs"] = json!([{ "GroupId": id, "GroupName": name }]);
+            }
+        }
+        value
+    };
+    rules.iter().map(permission).collect()
 }
 
 fn eni_kernel(lens: &Lens<'_>, stack: &StackName, task: &Task) -> Kernel {

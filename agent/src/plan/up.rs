@@ -11,7 +11,7 @@ use crate::spec::service::Service;
 use crate::spec::stack::Stack;
 use crate::spec::task_definition::TaskDefinition;
 use crate::store::state::{
-    Deployment, Rollout, ServiceState, StackRecord, State, Stop, StopCode, SubnetRecord, TaskStatus,
+    Deployment, Rollout, ServiceState, StackRecord, StackState, State, Stop, StopCode, SubnetRecord, TaskStatus,
 };
 
 /// Why a change is refused.
@@ -40,7 +40,7 @@ pub fn apply(state: &mut State, spec: &Stack, now: Timestamp, ids: &mut Ids) -> 
     if let Some(before) = &before {
         check_fixed(before, spec)?;
     }
-    let mut lines = differences(before.as_ref().map(|b| &b.spec), spec);
+    let mut lines = differences(state.stack(name).map(as_it_is).as_ref(), spec);
     let mut record = before.unwrap_or_else(|| StackRecord {
         spec: spec.clone(),
         leaving: false,
@@ -213,6 +213,17 @@ pub fn delete(state: &mut State, stack: &StackName) {
     for service in services {
         state.edit_service(stack, &service, |s| s.leaving = true);
     }
+}
+
+/// What the last `up` said, with the counts that `scale` has changed since.
+fn as_it_is(stack: &StackState) -> Stack {
+    let mut spec = stack.record.spec.clone();
+    for (name, service) in &mut spec.services {
+        if let Some(state) = stack.services.get(name) {
+            service.desired_count = state.desired_count;
+        }
+    }
+    spec
 }
 
 fn differences(before: Option<&Stack>, after: &Stack) -> Vec<ChangeLine> {

@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::{Global, Output, no_such_stack};
 use crate::failure::Failure;
-use crate::render::{json, print, table};
+use crate::render::{json, print, say, table};
 use crate::start_agent;
 
 /// List tasks
@@ -33,6 +33,9 @@ impl Ps {
         listed.tasks.retain(|task| self.all || is_alive(task));
         match self.output {
             Output::Json => json::print_json(&listed)?,
+            _ if listed.tasks.is_empty() => {
+                say("no tasks (`ecsnet ps --all` shows those that stopped within the hour)")
+            }
             output => print(table::tasks(&listed.tasks, output == Output::Wide))?,
         }
         Ok(0)
