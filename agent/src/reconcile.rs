@@ -15,7 +15,7 @@ use crate::apply::{Applier, ApplyError, NetworkLook, Seen, crash};
 use crate::observe::{HolderId, Observed, ObservedNetwork};
 use crate::plan::ids::Ids;
 use crate::plan::step::Step;
-use crate::plan::{Plan, Setting, plan};
+use crate::plan::{Plan, Setting, check, plan};
 use crate::runtime::ObservedContainer;
 use crate::spec::ids::StackName;
 use crate::store::sqlite::{Store, StoreError};
@@ -86,8 +86,12 @@ impl Reconciler {
         sender: mpsc::UnboundedSender<Message>,
         changed: watch::Sender<u64>,
     ) -> Result<Self, StoreError> {
+        let state = store.load()?;
+        for violation in check::state(&state) {
+            tracing::error!(severity = ?violation.severity, "the store holds what should not be: {violation}");
+        }
         Ok(Self {
-            state: store.load()?,
+            state,
             observed: Observed::default(),
             setting,
             ids: Ids::from_seed(seed),

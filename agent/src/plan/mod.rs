@@ -4,14 +4,20 @@
 //! state and is written before anything else, and then lists the steps that are possible now. What a step has to wait for
 //! is a fact in [`Observed`], never an order of the list. The loop is in [`crate::reconcile`].
 
+pub mod check;
 pub mod containers;
 pub mod health;
 pub mod ids;
 pub mod services;
+#[cfg(test)]
+mod simulation;
 pub mod step;
 pub mod steps;
 pub mod tasks;
 pub mod up;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,0 +1,493 @@
+//! A fold in place of Docker and the kernel: does steps at once, with what the real ones would have said, and holds each
+//! one against what is there. For tests of the planner only; whether Docker and the kernel are so is tried elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use netmodes::ids::EniId;
+use netmodes::security::group::Ruleset;
+use netmodes::vpc::router::Router;
+
+use super::ids::Ids;
+use super::step::Step;
+use super::{Plan, Setting, check, plan, up};
+use crate::observe::{HolderId, Observed, ObservedNetwork};
+use crate::project::zone::Zone;
+use crate::runtime::{ContainerId, ContainerSpec, ContainerState, Health, ObservedContainer, labels};
+use crate::spec::ids::{ServiceName, StackName, TaskId};
+use crate::spec::service::{CircuitBreaker, DeploymentConfiguration, Discovery, LaunchType, RoutingPolicy, Service};
+use crate::spec::stack::{Stack, Subnet, Vpc};
+use crate::spec::task_definition::{Condition, ContainerDefinition, Dependency, HealthCheck, TaskDefinition};
+use crate::store::state::{ServiceState, State, Task, TaskStatus};
+
+/// What is in a VPC's namespace.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Namespace {
+    router: Option<Router>,
+    filter: Option<Ruleset>,
+    links: BTreeMap<EniId, HolderId>,
+}
+
+/// A machine, the agent's memory of it, and the agent's state.
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) observed: Observed,
+    pub(super) setting: Setting,
+    pub(super) ids: Ids,
+    pub(super) now: Timestamp,
+    /// Containers that are there.
+    pub(super) containers: BTreeMap<String, ObservedContainer>,
+    /// VPC namespaces that are there.
+    pub(super) namespaces: BTreeMap<HolderId, Namespace>,
+    /// What resolvers serve, by their run.
+    pub(super) served: BTreeMap<HolderId, Zone>,
+    /// Images that cannot be pulled.
+    pub(super) unpullable: BTreeSet<String>,
+    /// Images whose containers end at once, with this code.
+    pub(super) ending: BTreeMap<String, i64>,
+    /// What the checks of an image's containers say as soon as they run.
+    pub(super) health: BTreeMap<String, Health>,
+    /// Kinds of the steps that were done, oldest first.
+    pub(super) done: Vec<&'static str>,
+    count: i32,
+}
+
+pub(super) const STACK: &str = "shop";
+
+pub(super) fn stack_name() -> StackName {
+    StackName::new(STACK)
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::default(),
+            observed: Observed::default(),
+            setting: Setting {
+                owner: "default".into(),
+                data_dir: "/nowhere".into(),
+                healthy_after: Duration::from_secs(40),
+                upstream: Vec::new(),
+            },
+            ids: Ids::from_seed(7),
+            now: "2026-11-24T12:00:00Z".parse().unwrap(),
+            containers: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            served: BTreeMap::new(),
+            unpullable: BTreeSet::new(),
+            ending: BTreeMap::new(),
+            health: BTreeMap::new(),
+            done: Vec::new(),
+            count: 0,
+        }
+    }
+
+    /// A world in which that stack was brought up and everything has settled.
+    pub(super) fn up(spec: &Stack) -> Self {
+        let mut world = Self::new();
+        world.apply_stack(spec);
+        world.settle(Duration::from_secs(120));
+        world
+    }
+
+    pub(super) fn apply_stack(&mut self, spec: &Stack) {
+        up::apply(&mut self.state, spec, self.now, &mut self.ids).unwrap();
+    }
+
+    /// One turn's plan, held against the invariants.
+    pub(super) fn plan(&mut self) -> Plan {
+        for stack in self.state.stacks().keys() {
+            let holder = self.observed.running(&self.setting.vpc_name(stack)).map(|(holder, _)| holder);
+            let network = self.observed.networks.entry(stack.clone()).or_default();
+            if network.holder != holder {
+                *network = ObservedNetwork { holder, ..ObservedNetwork::default() };
+            }
+        }
+        let plan = plan(&mut self.state, &self.observed, &self.setting, self.now, &mut self.ids);
+        assert_eq!(check::state(&self.state), []);
+        assert_eq!(check::plan(&self.state, &self.observed, &self.setting, &plan.steps), []);
+        plan
+    }
+
+    /// Turns until nothing is left to do within `horizon`; the plan is empty then.
+    pub(super) fn settle(&mut self, horizon: Duration) {
+        let end = self.now + horizon;
+        for _ in 0..5_000 {
+            let Plan { steps, wake_at } = self.plan();
+            if steps.is_empty() {
+                match wake_at.filter(|at| *at <= end) {
+                    Some(at) => self.now = at,
+                    None => {
+                        self.now = end;
+                        return;
+                    }
+                }
+            }
+            for step in steps {
+                self.perform(step);
+            }
+        }
+        panic!("no fixpoint: {:?}", self.done.iter().rev().take(20).collect::<Vec<_>>());
+    }
+
+    /// Does at most `limit` steps, and says whether there were fewer.
+    pub(super) fn steps(&mut self, mut limit: usize) -> bool {
+        loop {
+            let steps = self.plan().steps;
+            if steps.is_empty() {
+                return true;
+            }
+            for step in steps {
+                if limit == 0 {
+                    return false;
+                }
+                limit -= 1;
+                self.perform(step);
+            }
+        }
+    }
+
+    /// The agent dies and another one starts: it knows its store, and what Docker tells.
+    pub(super) fn restart(&mut self) {
+        self.state = State::loaded(self.state.stacks().clone());
+        self.observed = Observed { containers: self.containers.clone(), ..Observed::default() };
+    }
+
+    /// Docker dies with all containers and starts again.
+    pub(super) fn restart_docker(&mut self) {
+        let names: Vec<String> = self.containers.keys().cloned().collect();
+        for name in names {
+            self.end(&name, 137);
+        }
+        self.observed.images.clear();
+        self.observed.own_image = None;
+    }
+
+    /// A container's process ends.
+    pub(super) fn end(&mut self, name: &str, exit_code: i64) {
+        let Some(container) = self.containers.get_mut(name) else { return };
+        if matches!(container.state, ContainerState::Running { .. }) {
+            let run = HolderId::of(container);
+            container.state = ContainerState::Exited { exit_code, oom_killed: false, error: String::new() };
+            container.health = None;
+            self.lose(&run);
+        }
+        self.tell(name);
+    }
+
+    /// Somebody removes a container behind the agent's back.
+    pub(super) fn remove(&mut self, name: &str) {
+        if let Some(container) = self.containers.remove(name) {
+            self.lose(&HolderId::of(&container));
+        }
+        self.tell(name);
+    }
+
+    pub(super) fn set_health(&mut self, name: &str, health: Health) {
+        self.containers.get_mut(name).unwrap().health = Some(health);
+        self.tell(name);
+    }
+
+    /// What a run held goes with it: its namespace, the links into it.
+    fn lose(&mut self, run: &HolderId) {
+        self.namespaces.remove(run);
+        self.served.remove(run);
+        for namespace in self.namespaces.values_mut() {
+            namespace.links.retain(|_, to| to != run);
+        }
+    }
+
+    fn tell(&mut self, name: &str) {
+        match self.containers.get(name) {
+            Some(container) => self.observed.containers.insert(name.to_owned(), container.clone()),
+            None => self.observed.containers.remove(name),
+        };
+    }
+
+    fn start(&mut self, spec: &ContainerSpec) {
+        self.count += 1;
+        let mut labels = spec.labels.clone();
+        labels.insert(labels::SPEC.into(), spec.hash());
+        let ending = self.ending.get(&spec.image);
+        let state = match ending {
+            Some(code) => ContainerState::Exited { exit_code: *code, oom_killed: false, error: String::new() },
+            None => ContainerState::Running { pid: self.count },
+        };
+        let checked = spec.health_check.is_some() && ending.is_none();
+        let container = ObservedContainer {
+            id: ContainerId(format!("{:064x}", self.count)),
+            name: spec.name.clone(),
+            image: spec.image.clone(),
+            image_id: String::new(),
+            labels,
+            state,
+            health: checked.then(|| self.health.get(&spec.image).copied().unwrap_or(Health::Healthy)),
+            last_health_output: None,
+            created_at: Some(self.now),
+            started_at: Some(self.now),
+            finished_at: None,
+            hosts_path: None,
+            resolv_conf_path: None,
+        };
+        self.containers.insert(spec.name.clone(), container);
+        self.tell(&spec.name);
+    }
+
+    fn holder(&self, name: &str) -> HolderId {
+        let container = &self.containers[name];
+        assert!(matches!(container.state, ContainerState::Running { .. }), "{name} does not run");
+        HolderId::of(container)
+    }
+
+    pub(super) fn perform(&mut self, step: Step) {
+        self.done.push(step.kind());
+        match step {
+            Step::ImportImage => self.observed.own_image = Some("ecsnet:1".into()),
+            Step::HoldVpc { spec, .. } => {
+                self.start(&spec);
+                self.namespaces.insert(self.holder(&spec.name), Namespace::default());
+            }
+            Step::HoldTask { spec } | Step::StartResolver { spec, .. } => self.start(&spec),
+            Step::ApplyFilter { stack, vpc, ruleset } => {
+                let holder = self.holder(&vpc);
+                let namespace = self.namespaces.get_mut(&holder).unwrap();
+                let open: Vec<_> = namespace.links.keys().filter(|eni| !ruleset.enis.contains_key(*eni)).collect();
+                assert_eq!(open, Vec::<&EniId>::new(), "linked ENIs leave the filter");
+                namespace.filter = Some(*ruleset.clone());
+                self.observed.networks.get_mut(&stack).unwrap().filter = Some(*ruleset);
+            }
+            Step::BuildRouter { stack, vpc, router } => {
+                let holder = self.holder(&vpc);
+                let namespace = self.namespaces.get_mut(&holder).unwrap();
+                assert!(namespace.filter.is_some(), "a router before its filter");
+                namespace.router = Some(router.clone());
+                self.observed.networks.get_mut(&stack).unwrap().router = Some(router);
+            }
+            Step::PublishZone { stack, resolver, zone } => {
+                let run = self.holder(&resolver);
+                self.served.insert(run.clone(), *zone.clone());
+                self.observed.networks.get_mut(&stack).unwrap().zone = Some((run, *zone));
+            }
+            Step::LinkEni { stack, vpc, holder, eni } => {
+                let (vpc, owner) = (self.holder(&vpc), self.holder(&holder));
+                let namespace = self.namespaces.get_mut(&vpc).unwrap();
+                let filtered = namespace.filter.as_ref().is_some_and(|f| f.enis.contains_key(&eni.id));
+                assert!(filtered, "{} is linked without being in the filter", eni.id);
+                namespace.links.insert(eni.id.clone(), owner.clone());
+                self.observed.networks.get_mut(&stack).unwrap().links.insert(eni.id, Some(owner));
+            }
+            Step::UnlinkEni { stack, vpc, eni } => {
+                let holder = self.holder(&vpc);
+                self.namespaces.get_mut(&holder).unwrap().links.remove(&eni);
+                self.observed.networks.get_mut(&stack).unwrap().links.insert(eni, None);
+            }
+            Step::ForgetFlows { task, .. } => {
+                self.observed.forgotten.insert(task);
+            }
+            Step::PullImage { stack, task, container, image } => {
+                if self.unpullable.contains(&image) {
+                    self.observed.images.clear();
+                    self.state.edit_task(&stack, &task, |record| {
+                        let entry = record.containers.entry(container).or_default();
+                        entry.stopped = true;
+                        entry.reason = Some("CannotPullContainerError: no such image".into());
+                    });
+                } else {
+                    self.observed.images.insert(image);
+                }
+            }
+            Step::StartContainer { stack, task, spec, .. } => {
+                let record = &self.state.stack(&stack).unwrap().tasks[&task];
+                let vpc = self.holder(&self.setting.vpc_name(&stack));
+                let pause = self.holder(&self.setting.pause_name(&stack, &task));
+                assert_eq!(self.namespaces[&vpc].links.get(&record.eni.id), Some(&pause), "an app without its link");
+                self.start(&spec);
+            }
+            Step::StopContainer { name, .. } => self.end(&name, 143),
+            Step::RemoveContainer { name } => self.remove(&name),
+            Step::RemoveFiles { stack } => {
+                self.observed.networks.remove(&stack);
+                self.state.remove_stack(&stack);
+            }
+        }
+    }
+
+    pub(super) fn service(&self, name: &str) -> &ServiceState {
+        &self.state.stack(&stack_name()).unwrap().services[name]
+    }
+
+    /// Tasks of a service that nobody asked to stop, oldest first.
+    pub(super) fn live(&self, service: &str) -> Vec<&Task> {
+        let stack = self.state.stack(&stack_name()).unwrap();
+        let mut tasks: Vec<_> =
+            stack.tasks.values().filter(|t| t.service.as_str() == service && t.is_wanted()).collect();
+        tasks.sort_by_key(|t| (t.created_at, t.id.clone()));
+        tasks
+    }
+
+    pub(super) fn running(&self, service: &str) -> usize {
+        self.live(service).iter().filter(|t| t.status == TaskStatus::Running).count()
+    }
+
+    /// Ids of the tasks of a service that run, for later.
+    pub(super) fn live_ids(&self, service: &str) -> Vec<TaskId> {
+        self.live(service).iter().map(|t| t.id.clone()).collect()
+    }
+
+    pub(super) fn task(&self, id: &TaskId) -> &Task {
+        &self.state.stack(&stack_name()).unwrap().tasks[id]
+    }
+
+    /// The Docker name of a task's container.
+    pub(super) fn app(&self, task: &TaskId, container: &str) -> String {
+        self.setting.app_name(&stack_name(), task, &crate::spec::ids::ContainerName::new(container))
+    }
+
+    /// Messages of a service's events, oldest first, that hold `words`.
+    pub(super) fn said(&self, service: &str, words: &str) -> usize {
+        self.service(service).events.iter().filter(|e| e.message.contains(words)).count()
+    }
+
+    /// What the stack's resolver serves under a service's name: instance id and health.
+    pub(super) fn instances(&self, service: &str) -> BTreeMap<String, bool> {
+        let resolver = self.setting.resolver_name(&stack_name());
+        let zone = self.containers.get(&resolver).and_then(|c| self.served.get(&HolderId::of(c)));
+        let answers = zone.and_then(|z| z.names.get(&format!("{service}.shop.local")));
+        answers.into_iter().flat_map(|a| &a.instances).map(|i| (i.id.clone(), i.healthy)).collect()
+    }
+
+    /// Every service has its tasks, RUNNING, linked and, where it has a registry, served; nothing else is there.
+    pub(super) fn assert_complete(&mut self) {
+        assert_eq!(self.plan().steps, []);
+        let stack = self.state.stack(&stack_name()).unwrap();
+        let vpc = self.holder(&self.setting.vpc_name(&stack_name()));
+        let resolver = self.holder(&self.setting.resolver_name(&stack_name()));
+        assert!(self.served.contains_key(&resolver));
+        let mut expected = 2;
+        for (name, service) in &stack.services {
+            let live = self.live(name.as_str());
+            assert_eq!(live.len(), service.desired_count as usize, "tasks of {name}");
+            assert!(service.steady, "{name} is not steady: {:?}", service.events);
+            for task in live {
+                assert_eq!(task.status, TaskStatus::Running);
+                let pause = self.holder(&self.setting.pause_name(&stack_name(), &task.id));
+                assert_eq!(self.namespaces[&vpc].links.get(&task.eni.id), Some(&pause));
+                let served = self.instances(name.as_str());
+                assert_eq!(served.contains_key(task.id.as_str()), task.registers, "{name} in the zone");
+                expected += 1 + task.definition.container_definitions.len();
+            }
+        }
+        assert_eq!(self.containers.len(), expected);
+        let linked = stack.tasks.values().filter(|t| t.status != TaskStatus::Stopped).count();
+        assert_eq!(self.namespaces[&vpc].links.len(), linked);
+        assert_eq!(self.namespaces[&vpc].filter.as_ref().unwrap().enis.len(), linked);
+    }
+}
+
+pub(super) fn container(name: &str, image: &str) -> ContainerDefinition {
+    ContainerDefinition {
+        name: crate::spec::ids::ContainerName::new(name),
+        image: image.into(),
+        essential: true,
+        command: None,
+        entry_point: None,
+        working_directory: None,
+        user: None,
+        environment: Vec::new(),
+        cpu: 0,
+        memory: None,
+        memory_reservation: None,
+        port_mappings: Vec::new(),
+        depends_on: Vec::new(),
+        health_check: None,
+        start_timeout: None,
+        stop_timeout: None,
+        readonly_root_filesystem: false,
+        pseudo_terminal: false,
+        interactive: false,
+        init_process_enabled: false,
+        capabilities_add: Vec::new(),
+        capabilities_drop: Vec::new(),
+        ulimits: Vec::new(),
+        docker_labels: BTreeMap::new(),
+    }
+}
+
+pub(super) fn checked(name: &str, image: &str) -> ContainerDefinition {
+    let second = Duration::from_secs(1);
+    let check = HealthCheck {
+        command: vec!["CMD".into(), "true".into()],
+        interval: second * 5,
+        timeout: second * 2,
+        retries: 3,
+        start_period: Duration::ZERO,
+    };
+    ContainerDefinition { health_check: Some(check), ..container(name, image) }
+}
+
+pub(super) fn after(definition: ContainerDefinition, other: &str, condition: Condition) -> ContainerDefinition {
+    let mut definition = definition;
+    definition.depends_on.push(Dependency { container_name: crate::spec::ids::ContainerName::new(other), condition });
+    definition
+}
+
+pub(super) fn service(name: &str, count: u32, containers: Vec<ContainerDefinition>) -> Service {
+    Service {
+        service_name: ServiceName::new(name),
+        task_definition: TaskDefinition {
+            family: name.into(),
+            cpu: None,
+            memory: None,
+            container_definitions: containers,
+        },
+        network_mode: crate::spec::ids::NetworkMode::Awsvpc,
+        desired_count: count,
+        launch_type: LaunchType::Fargate,
+        security_groups: vec![crate::spec::ids::GroupName::new("default")],
+        subnets: vec![crate::spec::ids::SubnetName::new("a"), crate::spec::ids::SubnetName::new("b")],
+        discovery: Some(Discovery { name: name.into(), ttl: 10, routing_policy: RoutingPolicy::Multivalue }),
+        deployment_configuration: DeploymentConfiguration::default(),
+        health_check_grace_period_seconds: 0,
+    }
+}
+
+pub(super) fn bounds(mut service: Service, minimum: u32, maximum: u32) -> Service {
+    service.deployment_configuration.minimum_healthy_percent = minimum;
+    service.deployment_configuration.maximum_percent = maximum;
+    service
+}
+
+pub(super) fn breaker(mut service: Service, rollback: bool) -> Service {
+    service.deployment_configuration.deployment_circuit_breaker = CircuitBreaker { enable: true, rollback };
+    service
+}
+
+pub(super) fn stack(services: Vec<Service>) -> Stack {
+    stack_in(services, "10.0.0.0/18", "10.0.64.0/18")
+}
+
+pub(super) fn stack_in(services: Vec<Service>, a: &str, b: &str) -> Stack {
+    let subnet = |name: &str, zone: &str, cidr: &str| Subnet {
+        name: crate::spec::ids::SubnetName::new(name),
+        availability_zone: zone.into(),
+        cidr: cidr.parse().unwrap(),
+    };
+    let group = crate::spec::security_group::SecurityGroup {
+        ingress: Vec::new(),
+        egress: Vec::new(),
+        description: String::new(),
+    };
+    Stack {
+        name: stack_name(),
+        region: "us-east-1".into(),
+        dns_namespace: "shop.local".into(),
+        vpc: Vpc {
+            cidr: "10.0.0.0/16".parse().unwrap(),
+            internet: false,
+            subnets: vec![subnet("a", "us-east-1a", a), subnet("b", "us-east-1b", b)],
+        },
+        security_groups: BTreeMap::from([(crate::spec::ids::GroupName::new("default"), group)]),
+        services: services.into_iter().map(|s| (s.service_name.clone(), s)).collect(),
+    }
+}
