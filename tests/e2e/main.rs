@@ -4,3 +4,4 @@
 
 mod awsvpc;
 mod crash;
+mod faults;
