@@ -156,12 +156,7 @@ fn upstream() -> Vec<SocketAddr> {
 }
 
 /// Tells the loop all that happens in Docker, through its going and coming back.
-async fn follow_docker(
-    first: Docker,
-    setting: Setting,
-    sender: mpsc::UnboundedSender<Message>,
-    mut hangup: Signal,
-) {
+async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedSender<Message>, mut hangup: Signal) {
     let mut connected = Some(first);
     loop {
         let docker = match connected.take() {

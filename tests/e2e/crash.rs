@@ -91,8 +91,7 @@ services:
 
 #[test]
 fn the_agent_may_be_killed_before_and_after_every_step() {
-    let kinds: Vec<String> =
-        Lab::without_agent().ok(&["agent", "--list-steps"]).lines().map(str::to_owned).collect();
+    let kinds: Vec<String> = Lab::without_agent().ok(&["agent", "--list-steps"]).lines().map(str::to_owned).collect();
     let named: BTreeSet<&str> = OPERATIONS.iter().flat_map(|o| passes(*o)).copied().collect();
     assert!(named.iter().all(|name| kinds.iter().any(|kind| kind == name)), "{named:?} are not all in {kinds:?}");
     let only = std::env::var("ECSNET_TEST_POINT").ok();
@@ -207,13 +206,7 @@ fn agent_answers(lab: &Lab) -> bool {
 }
 
 /// Steady, with exactly what should be there; what the group opens is open and the rest is not.
-fn check_runs(
-    lab: &Lab,
-    served: &mut BTreeSet<String>,
-    point: &str,
-    operation: Operation,
-    (open, closed): (u16, u16),
-) {
+fn check_runs(lab: &Lab, served: &mut BTreeSet<String>, point: &str, operation: Operation, (open, closed): (u16, u16)) {
     let (web, orders) = eventually(&format!("one task each after {point} in {operation:?}"), || settled(lab, open));
     if served.insert(orders.id.clone()) {
         serve_tcp(&orders, open);

@@ -97,9 +97,17 @@ fn whatever_container_is_killed_or_removed_comes_back() {
             docker(&lab, &[how, &[&name]].concat());
             let after = format!("docker {how:?} {what}");
             eventually(&format!("{after} is seen"), || {
-                let now = lab.command_named("docker").args(["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", &name]).output().unwrap();
+                let now = lab
+                    .command_named("docker")
+                    .args(["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", &name])
+                    .output()
+                    .unwrap();
                 let now = String::from_utf8_lossy(&now.stdout).trim().to_owned();
-                if now == before && lab.tasks().iter().all(|t| t["desiredStatus"] == "RUNNING") { Err(now) } else { Ok(()) }
+                if now == before && lab.tasks().iter().all(|t| t["desiredStatus"] == "RUNNING") {
+                    Err(now)
+                } else {
+                    Ok(())
+                }
             });
             let (web_now, orders_now) = whole(&lab, &mut served, &after);
             match what {
@@ -221,10 +229,14 @@ impl PrivateDocker {
         let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
         Command::new("unshare")
             .args(["--net", "--mount", "dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none"])
-            .arg("--data-root").arg(path("data"))
-            .arg("--exec-root").arg(path("exec"))
-            .arg("--pidfile").arg(path("pid"))
-            .arg("--host").arg(format!("unix://{}", dir.join("d.sock").display()))
+            .arg("--data-root")
+            .arg(path("data"))
+            .arg("--exec-root")
+            .arg(path("exec"))
+            .arg("--pidfile")
+            .arg(path("pid"))
+            .arg("--host")
+            .arg(format!("unix://{}", dir.join("d.sock").display()))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -242,7 +254,11 @@ impl PrivateDocker {
         eventually("the private Docker answers", || {
             let answer = self.client().arg("version").output().unwrap();
             let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-            if answer.status.success() { Ok(()) } else { Err(log().lines().rev().take(5).collect::<Vec<_>>().join("\n")) }
+            if answer.status.success() {
+                Ok(())
+            } else {
+                Err(log().lines().rev().take(5).collect::<Vec<_>>().join("\n"))
+            }
         });
     }
 
@@ -367,9 +383,8 @@ fn a_full_disk_stops_nothing_that_runs_and_is_said_once() {
 #[test]
 fn of_two_ups_at_once_one_wins_and_all_of_it() {
     let lab = Lab::new();
-    let files: Vec<PathBuf> = [8080, 8082]
-        .map(|port| lab.write(&format!("{port}.yaml"), &stack(port).replace("{name}", &lab.stack)))
-        .into();
+    let files: Vec<PathBuf> =
+        [8080, 8082].map(|port| lab.write(&format!("{port}.yaml"), &stack(port).replace("{name}", &lab.stack))).into();
     let runs: Vec<Child> = files
         .iter()
         .map(|file| {
@@ -421,7 +436,10 @@ fn the_command_line_starts_an_agent_and_replaces_one_of_another_build() {
     let mut served = BTreeSet::new();
     let before = whole(&lab, &mut served, "an agent that `up` started");
     let ids = |lab: &Lab| -> BTreeSet<String> {
-        let of_tasks = lab.containers().into_iter().filter(|name| [&before.0.id, &before.1.id].iter().any(|id| name.contains(*id)));
+        let of_tasks = lab
+            .containers()
+            .into_iter()
+            .filter(|name| [&before.0.id, &before.1.id].iter().any(|id| name.contains(*id)));
         of_tasks.map(|name| docker(lab, &["inspect", "--format", "{{.Id}} {{.State.StartedAt}}", &name])).collect()
     };
     let containers = ids(&lab);

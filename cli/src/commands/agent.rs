@@ -29,7 +29,9 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
         if self.list_steps {
-            render::print(Step::KINDS.iter().chain([&crash::COMMIT]).map(|kind| format!("{kind}\n")).collect::<String>())?;
+            render::print(
+                Step::KINDS.iter().chain([&crash::COMMIT]).map(|kind| format!("{kind}\n")).collect::<String>(),
+            )?;
             return Ok(0);
         }
         log_to_stderr("info,hickory_server=warn");
