@@ -124,12 +124,13 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
         _ = ended.wait_for(|ended| *ended) => {}
     }
     tracing::info!("the agent ends; what runs goes on");
-    serving.abort();
     watching.abort();
     looping.abort();
-    // The store's lock is free only when the loop is gone.
+    // Whoever finds nobody on the socket may start the next agent at once, so it goes last: the store's lock is free only
+    // when the loop is gone, and the file must not be taken away from one that is there already.
     let _ = looping.await;
     let _ = std::fs::remove_file(&settings.socket);
+    serving.abort();
     Ok(())
 }
 

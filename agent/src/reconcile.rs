@@ -399,12 +399,16 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
+    let mut said: Option<String> = None;
     while let Some(inner) = cause {
         let words = inner.to_string();
-        if !text.ends_with(&words) {
+        // Many errors end in their cause's words, and some causes only add a number before the same words.
+        let again = text.ends_with(&words) || said.is_some_and(|said| words.ends_with(&said));
+        if !again {
             text.push_str(": ");
             text.push_str(&words);
         }
+        said = Some(words);
         cause = inner.source();
     }
     text

@@ -5,3 +5,4 @@
 mod awsvpc;
 mod crash;
 mod security_groups;
+mod faults;

@@ -104,6 +104,24 @@ impl Lab {
         command
     }
 
+    /// Another program, which reaches the same Docker.
+    pub fn command_named(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.envs(self.environment.iter().map(|(n, v)| (n, v))).stdin(Stdio::null());
+        command
+    }
+
+    /// The process that answers on the agent's socket, whoever started it.
+    pub fn agent_pid(&self) -> Option<i32> {
+        listener(&self.socket())
+    }
+
+    /// Sends a signal to the agent.
+    pub fn signal_agent(&self, signal: nix::sys::signal::Signal) {
+        let pid = self.agent_pid().expect("an agent");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("root may");
+    }
+
     /// Runs the binary to its end.
     pub fn run(&self, arguments: &[&str]) -> Answer {
         self.command().args(arguments).output().expect("the binary runs").into()
@@ -258,7 +276,7 @@ impl Drop for Lab {
         }
         self.kill_agent();
         // An agent that the command line started: its process is in its answer; the containers go by name.
-        if let Some(pid) = started_by_cli(&self.socket()) {
+        if let Some(pid) = self.agent_pid() {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
         let left = self.containers();
@@ -274,7 +292,7 @@ impl Drop for Lab {
 }
 
 /// The process that listens on a socket, by its credentials.
-fn started_by_cli(socket: &Path) -> Option<i32> {
+fn listener(socket: &Path) -> Option<i32> {
     let stream = std::os::unix::net::UnixStream::connect(socket).ok()?;
     let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials).ok()?;
     Some(peer.pid())

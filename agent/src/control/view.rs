@@ -333,7 +333,10 @@ impl Lens<'_> {
         let network = self.observed.networks.get(name);
         let network_stands = network.is_some_and(|n| n.router.is_some() && n.filter.is_some() && n.zone.is_some());
         Progress {
-            steady: network_stands
+            // What was seen before Docker went, and what is not on disk, is not known to be so.
+            steady: docker
+                && store_error.is_none()
+                && network_stands
                 && !stack.record.leaving
                 && stack.services.values().all(|s| s.steady && !s.leaving)
                 && self.is_published(name, stack),
