@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod awsvpc;
+mod discovery;
 mod security_groups;
+mod services;
+mod tasks;

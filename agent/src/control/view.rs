@@ -197,9 +197,10 @@ impl Lens<'_> {
                 })
             }
             TaskStatus::Running => match health::counts(task, stack, self.observed, self.setting, Timestamp::now()) {
-                health::Counts::At(at) => {
-                    Some(format!("it has no health check and counts as healthy at {}", at.strftime("%H:%M:%S")))
-                }
+                health::Counts::At(at) => Some(format!(
+                    "the time at which it counts as healthy without a health check, {}",
+                    at.strftime("%H:%M:%S")
+                )),
                 _ => None,
             },
             TaskStatus::Deactivating => Some("its DNS record to go".to_owned()),
@@ -324,6 +325,13 @@ impl Lens<'_> {
                 && !matches!(stop.code, crate::store::state::StopCode::ServiceSchedulerInitiated)
             {
                 waiting.push(format!("service {service_name}: task {} stopped: {}", task.id.short(), self.why(task)));
+            }
+            // Why there are too few tasks, also while those that there are wait for something themselves.
+            let unplaced = service.events.back().filter(|e| e.message.contains("was unable to place a task"));
+            if let Some(event) = unplaced
+                && waiting.len() > before
+            {
+                waiting.push(format!("service {service_name}: {}", event.message));
             }
             if waiting.len() == before {
                 let last = service.events.back().map_or_else(|| "it starts".to_owned(), |e| e.message.clone());
