@@ -16,9 +16,7 @@ CARGO  = cargo
 TRIPLE = $(shell rustc --print host-tuple)
 OUT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-# cargo-nextest where it is installed; it has no doc tests, so those run by `cargo test` in either case.
-NEXTEST := $(shell command -v cargo-nextest)
-TEST     = $(CARGO) $(if $(NEXTEST),nextest run --no-tests=pass,test)
+TEST   = $(CARGO) test
 
 .PHONY: help
 help: ## this list
@@ -43,15 +41,17 @@ check: deps ## does it compile, tests included
 
 .PHONY: unit
 unit: deps ## ring 1: pure tests beside the code, no privileges
-	$(TEST) --workspace --exclude e2e --exclude netmodes
-	$(CARGO) test --workspace --exclude e2e --doc
+	$(TEST) --workspace --exclude e2e --lib --bins
+	$(TEST) -p shop --tests
+	$(TEST) --workspace --exclude e2e --doc
 
 .PHONY: kernel
-kernel: deps nftables ## ring 2: the network in throw-away namespaces (root, no Docker)
-	$(TEST) -p netmodes
+kernel: deps kernel-packages ## ring 2: the network in throw-away namespaces (root, no Docker)
+	$(TEST) -p netmodes --tests
 
 .PHONY: e2e
 e2e: build docker image-shop e2e-packages ## ring 3: the binary, Docker and real packets (root)
+	$(TEST) -p agent --tests
 	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(TEST) -p e2e
 
 # One line for each program in tests/benches; each adds its figures to target/bench/results.json.
@@ -91,18 +91,18 @@ deps: ## what building needs: a C compiler, CA certificates; Rust itself is your
 	@.ci/packages gcc=gcc /usr/include/stdlib.h=libc6-dev /etc/ssl/certs/ca-certificates.crt=ca-certificates
 	@command -v cargo >/dev/null || { echo 'deps: no cargo on the PATH: install Rust 1.91 or newer, https://rustup.rs' >&2; exit 3; }
 
-# The independent reader of what we wrote into the kernel.
-.PHONY: nftables
-nftables:
-	@.ci/packages nft=nftables
+# The independent readers of what we wrote into the kernel.
+.PHONY: kernel-packages
+kernel-packages:
+	@.ci/packages nft=nftables ip=iproute2 conntrack=conntrack
 
 .PHONY: e2e-packages
-e2e-packages: nftables
+e2e-packages: kernel-packages
 	@.ci/packages dig=dnsutils docker-registry=docker-registry
 
 .PHONY: bench-packages
-bench-packages: nftables
-	@.ci/packages /usr/lib/cni/bridge=containernetworking-plugins
+bench-packages: kernel-packages
+	@.ci/packages /usr/lib/cni/bridge=containernetworking-plugins iptables=iptables
 
 .PHONY: install
 install: build ## the binary into $(DESTDIR)$(PREFIX)/bin

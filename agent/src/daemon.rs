@@ -1,7 +1,7 @@
 //! The agent as a process: its store, its socket, its connection to Docker, and the loop between them.
 //!
 //! It may be killed at any moment. What ends it in an orderly way (SIGTERM, `POST /shutdown`) does nothing more than a
-//! kill: what runs goes on, and the next agent adopts it.
+//! kill: what runs goes on, and the next agent adopts it. SIGHUP asks for the full look at once.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::apply::Applier;
@@ -94,6 +95,17 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
         healthy_after: settings.healthy_after.unwrap_or(HEALTHY_AFTER),
         upstream: upstream(),
     };
+    let handle = |kind| {
+        signal(kind).map_err(|source| DaemonError::File {
+            what: "handle signals of",
+            path: PathBuf::from("this process"),
+            source,
+        })
+    };
+    // Before the socket is there: whoever gets an answer may rely on signals being heard.
+    let mut terminate = handle(SignalKind::terminate())?;
+    let mut interrupt = handle(SignalKind::interrupt())?;
+    let hangup = handle(SignalKind::hangup())?;
     let listener = server::listen(&settings.socket, docker.address())?;
     let (sender, messages) = mpsc::unbounded_channel();
     let (turns, changed) = watch::channel(0);
@@ -102,19 +114,10 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
     let identity = server::Identity { owner, data_dir: settings.data_dir.clone() };
     let (shutdown, mut ended) = watch::channel(false);
     let serving = tokio::spawn(server::serve(listener, identity, sender.clone(), changed, shutdown));
-    let watching = tokio::spawn(follow_docker(docker, setting, sender));
+    let watching = tokio::spawn(follow_docker(docker, setting, sender, hangup));
     let looping = tokio::spawn(reconciler.run(messages));
     tracing::info!(socket = %settings.socket.display(), "the agent is ready");
 
-    let signal = |kind| {
-        tokio::signal::unix::signal(kind).map_err(|source| DaemonError::File {
-            what: "handle signals of",
-            path: PathBuf::from("this process"),
-            source,
-        })
-    };
-    let mut terminate = signal(tokio::signal::unix::SignalKind::terminate())?;
-    let mut interrupt = signal(tokio::signal::unix::SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -152,7 +155,7 @@ fn upstream() -> Vec<SocketAddr> {
 }
 
 /// Tells the loop all that happens in Docker, through its going and coming back.
-async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedSender<Message>) {
+async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedSender<Message>, mut hangup: Signal) {
     let mut connected = Some(first);
     loop {
         let docker = match connected.take() {
@@ -166,7 +169,7 @@ async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedS
                 }
             },
         };
-        if let Err(error) = follow(&docker, &setting, &sender).await {
+        if let Err(error) = follow(&docker, &setting, &sender, &mut hangup).await {
             tracing::warn!(%error, "lost Docker");
         }
         if sender.send(Message::Disconnected).is_err() {
@@ -181,6 +184,7 @@ async fn follow(
     docker: &Docker,
     setting: &Setting,
     sender: &mpsc::UnboundedSender<Message>,
+    hangup: &mut Signal,
 ) -> Result<(), RuntimeError> {
     // Subscribed before the list, so that nothing falls between the two.
     let mut events = docker.events(&setting.owner).await?;
@@ -207,6 +211,7 @@ async fn follow(
                 }
             }
             _ = full_look.tick() => look(docker, &applier, setting, sender).await?,
+            Some(()) = hangup.recv() => look(docker, &applier, setting, sender).await?,
         }
     }
 }
@@ -217,6 +222,7 @@ async fn look(
     setting: &Setting,
     sender: &mpsc::UnboundedSender<Message>,
 ) -> Result<(), RuntimeError> {
+    let _ = sender.send(Message::Looking);
     let containers = docker.list_owned(&setting.owner).await?;
     let mut networks = Vec::new();
     for container in &containers {

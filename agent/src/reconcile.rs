@@ -36,6 +36,8 @@ pub enum Message {
     Container(String, Option<Box<ObservedContainer>>),
     /// Docker is there: how to do things, and all containers that are ours.
     Connected(Arc<Applier>, Vec<ObservedContainer>),
+    /// A full look begins: what is heard of from now on is newer than what it will say.
+    Looking,
     /// The slow full look: every container that is ours, and every VPC that could be entered.
     Looked(Vec<ObservedContainer>, Vec<(StackName, NetworkLook)>),
     /// Docker is away.
@@ -67,6 +69,9 @@ pub struct Reconciler {
     sender: mpsc::UnboundedSender<Message>,
     changed: watch::Sender<u64>,
     store_error: Option<String>,
+    /// Containers and networks that were heard of since the full look under way began.
+    fresh_containers: BTreeSet<String>,
+    fresh_networks: BTreeSet<StackName>,
 }
 
 impl Reconciler {
@@ -93,6 +98,8 @@ impl Reconciler {
             sender,
             changed,
             store_error: None,
+            fresh_containers: BTreeSet::new(),
+            fresh_networks: BTreeSet::new(),
         })
     }
 
@@ -136,9 +143,9 @@ impl Reconciler {
         let mut draft = self.state.clone();
         let result = edit(&mut draft, &mut self.ids)?;
         let dirty = draft.take_dirty();
-        crash::point("before", "Commit");
+        crash::point("before", crash::COMMIT);
         self.store.commit(&draft, &dirty)?;
-        crash::point("after", "Commit");
+        crash::point("after", crash::COMMIT);
         self.state = draft;
         Ok(result)
     }
@@ -158,11 +165,17 @@ impl Reconciler {
         }
         let live: BTreeSet<_> = self.state.stacks().values().flat_map(|s| s.tasks.keys()).cloned().collect();
         self.observed.forgotten.retain(|task| live.contains(task));
+        for (stack, network) in &mut self.observed.networks {
+            // That an ENI is absent is only of interest while a task has it.
+            let tasks = self.state.stack(stack).map(|s| s.tasks.values().map(|t| &t.eni.id)).into_iter().flatten();
+            let held: BTreeSet<_> = tasks.collect();
+            network.links.retain(|eni, link| link.is_some() || held.contains(eni));
+        }
         let now = Timestamp::now();
         let Plan { steps, wake_at } = plan(&mut self.state, &self.observed, &self.setting, now, &mut self.ids);
         let dirty = self.state.take_dirty();
         if !dirty.is_empty() {
-            crash::point("before", "Commit");
+            crash::point("before", crash::COMMIT);
             if let Err(error) = self.store.commit(&self.state, &dirty) {
                 // What was decided stands, but nothing is done about it before it is on disk.
                 self.state.mark_dirty(dirty);
@@ -173,7 +186,7 @@ impl Reconciler {
                 self.changed.send_modify(|turns| *turns += 1);
                 return Some(tokio::time::Instant::now() + STORE_RETRY);
             }
-            crash::point("after", "Commit");
+            crash::point("after", crash::COMMIT);
         }
         if self.store_error.take().is_some() {
             tracing::info!("the store can be written again");
@@ -218,12 +231,18 @@ impl Reconciler {
                 self.retries.clear();
                 self.observed.images.clear();
                 self.observed.own_image = None;
-                self.see_all(containers);
+                self.observed.containers = containers.into_iter().map(|c| (c.name.clone(), c)).collect();
+            }
+            Message::Looking => {
+                self.fresh_containers.clear();
+                self.fresh_networks.clear();
             }
             Message::Looked(containers, networks) => {
                 self.see_all(containers);
                 for (stack, look) in networks {
-                    self.see_network(&stack, &look);
+                    if !self.fresh_networks.contains(&stack) {
+                        self.see_network(&stack, &look);
+                    }
                 }
             }
             Message::Disconnected => {
@@ -300,6 +319,7 @@ impl Reconciler {
 
     /// What is about a namespace counts only while that namespace is the one that is known.
     fn edit_network(&mut self, stack: &StackName, holder: &HolderId, edit: impl FnOnce(&mut ObservedNetwork)) {
+        self.fresh_networks.insert(stack.clone());
         if let Some(network) = self.observed.networks.get_mut(stack)
             && network.holder.as_ref() == Some(holder)
         {
@@ -308,7 +328,10 @@ impl Reconciler {
     }
 
     fn see_container(&mut self, name: String, container: Option<Box<ObservedContainer>>) {
+        self.fresh_containers.insert(name.clone());
         match container {
+            Some(container) if self.observed.containers.get(&name).is_some_and(|known| is_stale(known, &container)) => {
+            }
             Some(container) => {
                 self.observed.containers.insert(name, *container);
             }
@@ -318,16 +341,15 @@ impl Reconciler {
         }
     }
 
+    /// Takes over a full list, but for what a step works on or was heard of meanwhile: the list is older than that.
     fn see_all(&mut self, containers: Vec<ObservedContainer>) {
-        // A container that a step works on right now is told by that step: the list may be older.
-        let busy: Vec<String> =
-            self.in_flight.iter().filter_map(|object| object.strip_prefix("container ")).map(str::to_owned).collect();
-        let kept = busy.iter().filter_map(|name| self.observed.containers.remove_entry(name)).collect::<Vec<_>>();
-        self.observed.containers = containers.into_iter().map(|c| (c.name.clone(), c)).collect();
-        for name in &busy {
-            self.observed.containers.remove(name);
-        }
-        self.observed.containers.extend(kept);
+        let mut listed: BTreeMap<String, ObservedContainer> =
+            containers.into_iter().map(|c| (c.name.clone(), c)).collect();
+        let (fresh, in_flight) = (&self.fresh_containers, &self.in_flight);
+        let is_newer = |name: &String| fresh.contains(name) || in_flight.contains(&format!("container {name}"));
+        listed.retain(|name, _| !is_newer(name));
+        self.observed.containers.retain(|name, _| is_newer(name));
+        self.observed.containers.append(&mut listed);
     }
 
     /// Compares what a VPC's namespace holds with what is known of it; what differs becomes unknown, and is planned again.
@@ -353,6 +375,13 @@ impl Reconciler {
                 .or_insert_with(|| Some(HolderId { container: String::new(), started_at: String::new() }));
         }
     }
+}
+
+/// Whether what was seen of a container is older than what is known of it: two looks may overtake each other.
+fn is_stale(known: &ObservedContainer, seen: &ObservedContainer) -> bool {
+    let ran_since = known.started_at > seen.started_at;
+    let ended_since = known.started_at == seen.started_at && known.state.pid().is_none() && seen.state.pid().is_some();
+    known.id == seen.id && (ran_since || ended_since)
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

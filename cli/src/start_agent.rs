@@ -109,7 +109,7 @@ impl StartError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Data { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run ecsnet as root, or name another directory with --data-dir".to_owned())
+                Some("run ecsnet as root, for example with sudo: the agent needs it".to_owned())
             }
             Self::Ended { path, .. } | Self::Silent { path, .. } => Some(format!("its log is {}", path.display())),
             Self::Newer { version } => Some(format!("use the ecsnet of version {version}, or end the agent first")),

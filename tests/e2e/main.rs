@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod awsvpc;
+mod crash;
 mod discovery;
 mod security_groups;
 mod services;

@@ -181,7 +181,7 @@ services:
     assert_eq!(gone["stopCode"], "ServiceSchedulerInitiated");
     let events = lab.ok(&["events"]);
     assert!(events.contains(&format!("(service web) (task {}) failed container health checks.", sick.id)), "{events}");
-    let fresh = lab.one("web");
+    let fresh = eventually("its replacement runs", || lab.running("web").into_iter().next().ok_or_else(|| lab.tasks()));
     assert_ne!((&fresh.id, &fresh.address), (&sick.id, &sick.address));
     lab.down();
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot go on fails")]
 
+pub mod bench;
 pub mod definition;
 pub mod eventually;
 pub mod lab;

@@ -32,6 +32,9 @@ use crate::runtime::{Docker, LogOptions, OutputStream};
 use crate::spec::ids::{ServiceName, StackName, TaskId};
 use crate::store::sqlite::StoreError;
 
+/// The largest request: a stack of thousands of services fits.
+const MOST_BYTES: usize = 64 << 20;
+
 /// Who this agent is.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -146,6 +149,7 @@ pub async fn serve(
         .route("/scale", post(scale))
         .route("/inspect", get(inspect_one))
         .route("/dig", post(ask_resolver))
+        .layer(axum::extract::DefaultBodyLimit::max(MOST_BYTES))
         .with_state(server);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the control socket ended");

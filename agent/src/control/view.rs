@@ -307,6 +307,7 @@ impl Lens<'_> {
                 continue;
             }
             let mine = stack.tasks.values().filter(|t| &t.service == service_name);
+            let mine_wanted = mine.clone().filter(|t| t.is_wanted()).count();
             let before = waiting.len();
             for task in mine.clone().filter(|t| t.status != TaskStatus::Stopped) {
                 waiting.extend(self.waiting_of(name, task).map(|what| {
@@ -327,10 +328,11 @@ impl Lens<'_> {
                 waiting.push(format!("service {service_name}: task {} stopped: {}", task.id.short(), self.why(task)));
             }
             // Why there are too few tasks, also while those that there are wait for something themselves.
-            let unplaced = service.events.back().filter(|e| e.message.contains("was unable to place a task"));
-            if let Some(event) = unplaced
-                && waiting.len() > before
-            {
+            let too_few = mine_wanted < service.desired_count as usize;
+            let since_steady =
+                service.events.iter().rev().take_while(|e| !e.message.ends_with("has reached a steady state."));
+            let unplaced = since_steady.into_iter().find(|e| e.message.contains("was unable to place a task"));
+            if let Some(event) = unplaced.filter(|_| too_few) {
                 waiting.push(format!("service {service_name}: {}", event.message));
             }
             if waiting.len() == before {

@@ -38,17 +38,17 @@ pub fn has_check(task: &Task) -> bool {
 /// Over essential containers with a check: any UNHEALTHY, else any UNKNOWN, else HEALTHY (2.3).
 pub fn of_task(task: &Task, stack: &StackName, observed: &Observed, setting: &Setting) -> HealthStatus {
     let checked = task.definition.container_definitions.iter().filter(|c| c.essential && c.health_check.is_some());
-    let mut status = HealthStatus::Unknown;
+    let (mut any, mut unknown) = (false, false);
     for definition in checked {
+        any = true;
         let name = setting.app_name(stack, &task.id, &definition.name);
         match observed.containers.get(&name).and_then(|c| c.health) {
             Some(Health::Unhealthy) => return HealthStatus::Unhealthy,
-            Some(Health::Healthy) if status == HealthStatus::Unknown => status = HealthStatus::Healthy,
             Some(Health::Healthy) => {}
-            Some(Health::Starting) | None => return HealthStatus::Unknown,
+            Some(Health::Starting) | None => unknown = true,
         }
     }
-    status
+    if any && !unknown { HealthStatus::Healthy } else { HealthStatus::Unknown }
 }
 
 /// When a task counts as healthy for a deployment (3.2): its check passes, or, without one, it has been RUNNING for 40 s.

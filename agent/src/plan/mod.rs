@@ -26,6 +26,9 @@ use crate::runtime::names::{ContainerName, Part, TaskDigits};
 use crate::spec::ids::{ContainerName as Container, StackName, TaskId};
 use crate::store::state::State;
 
+/// Rounds of deciding at one moment; what is left after them is decided a moment later.
+const MOST_ROUNDS: u32 = 16;
+
 /// What does not change while the agent runs.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -90,10 +93,21 @@ pub fn plan(state: &mut State, observed: &Observed, setting: &Setting, now: Time
     let stacks: Vec<StackName> = state.stacks().keys().cloned().collect();
     let mut wake = Wake { now, at: None };
     for stack in &stacks {
-        tasks::advance(state, stack, observed, setting, now, ids, &mut wake);
-        services::schedule(state, stack, observed, setting, now, ids, &mut wake);
+        // What is decided about a service moves its tasks, and the other way round; no event would ask again.
+        for round in 1.. {
+            let before = state.edits();
+            tasks::advance(state, stack, observed, setting, now, ids, &mut wake);
+            services::schedule(state, stack, observed, setting, now, ids, &mut wake);
+            if state.edits() == before {
+                break;
+            }
+            if round == MOST_ROUNDS {
+                wake.at(now + Duration::from_millis(1));
+                break;
+            }
+        }
     }
-    Plan { steps: steps::possible(state, observed, setting), wake_at: wake.at }
+    Plan { steps: steps::possible(state, observed, setting, now), wake_at: wake.at }
 }
 
 /// Collects the earliest moment at which a decision changes without an event.

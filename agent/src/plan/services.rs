@@ -1,6 +1,7 @@
 //! The service scheduler: how many tasks of which deployment, where, and which ones go (reference 3.2, 3.5–3.9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use netmodes::vpc::eni::{Eni, EniAddress, MacAddress};
@@ -71,9 +72,14 @@ impl Scheduler<'_> {
         }
         let desired = service.desired_count;
         let bounds = primary.service.deployment_configuration;
-        let lower = (desired * bounds.minimum_healthy_percent).div_ceil(100);
-        let upper = desired * bounds.maximum_percent / 100;
+        let part = |percent: u32| u64::from(desired) * u64::from(percent);
+        let lower = u32::try_from(part(bounds.minimum_healthy_percent).div_ceil(100)).unwrap_or(u32::MAX);
+        let upper = u32::try_from(part(bounds.maximum_percent) / 100).unwrap_or(u32::MAX);
 
+        if primary.rollout == Rollout::Failed {
+            self.shrink(&primary, &tasks, desired);
+            return;
+        }
         if self.breaker_opens(&service.deployments, desired) {
             return;
         }
@@ -97,15 +103,15 @@ impl Scheduler<'_> {
                 Counts::No => false,
             };
             let fails = health::of_task(task, self.stack, self.observed, self.setting) == HealthStatus::Unhealthy;
-            let grace_ends = task.started_at.map(|at| at + grace);
-            if fails && let Some(at) = grace_ends {
-                self.wake.at(at);
+            let grace_ends = task.started_at.unwrap_or(task.created_at) + grace;
+            if fails {
+                self.wake.at(grace_ends);
             }
             counted.push(Counted {
                 id: task.id.clone(),
                 primary: task.deployment == primary.id,
                 healthy,
-                unhealthy: fails && grace_ends.is_none_or(|at| at <= self.now),
+                unhealthy: fails && grace_ends <= self.now,
                 running: task.status == TaskStatus::Running,
                 zone: task.availability_zone.clone(),
                 created_at: task.created_at,
@@ -129,16 +135,17 @@ impl Scheduler<'_> {
     fn breaker_opens(&mut self, deployments: &[Deployment], desired: u32) -> bool {
         let Some(primary) = deployments.first() else { return false };
         let breaker = primary.service.deployment_configuration.deployment_circuit_breaker;
-        if primary.rollout == Rollout::Failed {
-            return true;
-        }
         let threshold = desired.div_ceil(2).clamp(BREAKER_BOUNDS.0, BREAKER_BOUNDS.1);
         if !breaker.enable || primary.rollout != Rollout::InProgress || primary.failed_tasks < threshold {
             return false;
         }
         let id = primary.id.clone();
-        let back_to =
-            deployments.iter().find(|d| d.rollout == Rollout::Completed).filter(|_| breaker.rollback).cloned();
+        // A roll back that fails as well is not rolled back: it would go on for ever.
+        let back_to = deployments
+            .iter()
+            .find(|d| d.rollout == Rollout::Completed && d.service != primary.service)
+            .filter(|_| breaker.rollback)
+            .cloned();
         self.event(format!("(service {}) (deployment {id}) deployment failed: tasks failed to start.", self.service));
         let fresh = self.ids.deployment();
         let now = self.now;
@@ -186,10 +193,20 @@ impl Scheduler<'_> {
             return;
         }
         let mut started = Vec::new();
+        let mut leased: BTreeSet<IpAddr> = self.state.stack(self.stack).map_or_else(BTreeSet::new, |stack| {
+            let holding = stack.tasks.values().filter(|t| t.holds_lease());
+            holding.flat_map(|t| t.eni.addresses.iter().map(|a| a.address)).collect()
+        });
+        let mut in_zone: BTreeMap<String, usize> = BTreeMap::new();
+        for task in tasks {
+            *in_zone.entry(task.zone.clone()).or_default() += 1;
+        }
         for _ in 0..wanted {
-            match self.place(primary) {
+            match self.place(primary, &leased, &in_zone) {
                 Some(task) => {
                     started.push(task.id.clone());
+                    leased.extend(task.eni.addresses.iter().map(|a| a.address));
+                    *in_zone.entry(task.availability_zone.clone()).or_default() += 1;
                     self.state.put_task(self.stack, task);
                 }
                 None => {
@@ -208,19 +225,13 @@ impl Scheduler<'_> {
     }
 
     /// A new task in the zone that has the fewest, with a lease of its own; `None` when every subnet is full.
-    fn place(&mut self, deployment: &Deployment) -> Option<Task> {
-        let stack = self.state.stack(self.stack)?;
-        let record = &stack.record;
-        let mut in_zone: BTreeMap<&str, usize> = BTreeMap::new();
-        for task in stack.tasks.values().filter(|t| &t.service == self.service && t.is_wanted()) {
-            *in_zone.entry(&task.availability_zone).or_default() += 1;
-        }
-        let leased: std::collections::BTreeSet<std::net::IpAddr> = stack
-            .tasks
-            .values()
-            .filter(|t| t.holds_lease())
-            .flat_map(|t| t.eni.addresses.iter().map(|a| a.address))
-            .collect();
+    fn place(
+        &mut self,
+        deployment: &Deployment,
+        leased: &BTreeSet<IpAddr>,
+        in_zone: &BTreeMap<String, usize>,
+    ) -> Option<Task> {
+        let record = &self.state.stack(self.stack)?.record;
         let by_id = subnets(record);
         let mut candidates: Vec<_> =
             record.spec.vpc.subnets.iter().filter(|s| deployment.service.subnets.contains(&s.name)).collect();
@@ -228,7 +239,7 @@ impl Scheduler<'_> {
         let (named, subnet, address) = candidates.into_iter().find_map(|named| {
             let subnet_record = record.subnets.get(&named.name)?;
             let subnet = by_id.iter().find(|s| s.id == subnet_record.id)?;
-            let address = subnet.next_address(&leased, subnet_record.last_leased)?;
+            let address = subnet.next_address(leased, subnet_record.last_leased)?;
             Some((named, subnet, address))
         })?;
         let eni_id = self.ids.eni();
@@ -264,11 +275,7 @@ impl Scheduler<'_> {
             stopped_at: None,
             version: 1,
         };
-        let mut record = record.clone();
-        if let Some(subnet_record) = record.subnets.get_mut(&named.name) {
-            subnet_record.last_leased = Some(address);
-        }
-        self.state.put_stack(self.stack, record);
+        self.state.lease(self.stack, &task.subnet, address);
         Some(task)
     }
 
@@ -291,13 +298,15 @@ impl Scheduler<'_> {
             surplus.push(gone);
         }
 
-        // Of older deployments, as many as the lower bound leaves; one that is not healthy keeps up no bound.
+        // Of older deployments, as many as the lower bound leaves. One that fails or is not up keeps up no bound; one that
+        // is up and has not counted as healthy yet serves all the same, until others do.
         let mut old: Vec<&Counted> = tasks.iter().filter(|t| !t.primary).collect();
         old.sort_by_key(|t| (t.healthy, t.created_at));
         for task in old {
-            if !task.healthy {
+            let serves = task.running && !task.unhealthy;
+            if !task.healthy && (!serves || healthy >= lower) {
                 surplus.push(task);
-            } else if healthy > lower {
+            } else if task.healthy && healthy > lower {
                 healthy -= 1;
                 surplus.push(task);
             }
@@ -306,13 +315,31 @@ impl Scheduler<'_> {
 
         // Unhealthy ones: their replacement starts first where maximumPercent leaves room (3.6).
         let good = tasks.iter().filter(|t| t.primary && t.healthy).count() as u32;
-        let no_room = tasks.len() as u32 >= upper;
+        let replaced = tasks.iter().filter(|t| t.primary && !t.unhealthy).count() as u32 >= desired;
+        let no_room = !replaced && tasks.len() as u32 >= upper;
         let failing: Vec<&Counted> =
             tasks.iter().filter(|t| t.primary && t.unhealthy && (good >= desired || no_room)).collect();
+        if !failing.is_empty() {
+            // The second stage of the circuit breaker counts failed health (3.3).
+            let failed = failing.len() as u32;
+            self.state.edit_service(self.stack, self.service, |service| {
+                if let Some(primary) = service.deployments.first_mut() {
+                    primary.failed_tasks += failed;
+                }
+            });
+        }
         for task in &failing {
             self.event(format!("(service {}) (task {}) failed container health checks.", self.service, task.id));
         }
         self.stop_tasks(&failing, "Task failed container health checks");
+    }
+
+    /// Scale in of a service whose deployment was given up: nothing starts, and what is too much goes.
+    fn shrink(&mut self, primary: &Deployment, tasks: &[Counted], desired: u32) {
+        let mut all: Vec<&Counted> = tasks.iter().collect();
+        all.sort_by_key(|t| (t.healthy, t.running, !t.primary, t.created_at));
+        all.truncate(tasks.len().saturating_sub(desired as usize));
+        self.stop_tasks(&all, &format!("Scaling activity initiated by (deployment {})", primary.id));
     }
 
     fn stop_tasks(&mut self, tasks: &[&Counted], reason: &str) {

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Setting;
 use super::containers::{self, Readiness, readiness};
 use super::step::Step;
@@ -21,14 +23,14 @@ use crate::store::state::{StackState, State, Task, TaskStatus};
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Lists them.
-pub fn possible(state: &State, observed: &Observed, setting: &Setting) -> Vec<Step> {
+pub fn possible(state: &State, observed: &Observed, setting: &Setting, now: Timestamp) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     if state.stacks().is_empty() {
         // Without a stack nothing needs the image.
     } else if let Some(image) = &observed.own_image {
         for (name, stack) in state.stacks() {
-            Stack { name, stack, observed, setting, image }.steps(&mut steps, &mut wanted);
+            Stack { name, stack, observed, setting, image, now }.steps(&mut steps, &mut wanted);
         }
     } else {
         steps.push(Step::ImportImage);
@@ -45,6 +47,7 @@ struct Stack<'a> {
     observed: &'a Observed,
     setting: &'a Setting,
     image: &'a str,
+    now: Timestamp,
 }
 
 impl Stack<'_> {
@@ -159,7 +162,7 @@ impl Stack<'_> {
             _ => {}
         }
         match task.status {
-            TaskStatus::Pending => self.start_containers(task, steps),
+            TaskStatus::Pending => self.start_containers(task, network, steps),
             TaskStatus::Stopping => self.stop_containers(task, steps),
             _ => {}
         }
@@ -187,7 +190,11 @@ impl Stack<'_> {
         }
     }
 
-    fn start_containers(&self, task: &Task, steps: &mut Vec<Step>) {
+    fn start_containers(&self, task: &Task, network: Option<&ObservedNetwork>, steps: &mut Vec<Step>) {
+        // The link may be lost again, with the VPC's holder: nothing starts before it is back.
+        let holder = self.observed.running(&self.setting.pause_name(self.name, &task.id));
+        let link = network.and_then(|n| n.links.get(&task.eni.id)).and_then(Option::as_ref);
+        let linked = matches!((&holder, link), (Some((holder, _)), Some(to)) if holder == to);
         let launch_type = self
             .stack
             .services
@@ -206,7 +213,7 @@ impl Stack<'_> {
                     container: definition.name.clone(),
                     image: definition.image.clone(),
                 });
-            } else if readiness(task, definition, jiff::Timestamp::MIN) == Readiness::Ready {
+            } else if linked && readiness(task, definition, self.now) == Readiness::Ready {
                 let spec = containers::app(self.name, &self.stack.record, task, launch_type, definition, self.setting);
                 steps.push(Step::StartContainer {
                     stack: self.name.clone(),

@@ -12,8 +12,9 @@ use super::{Setting, Wake};
 use crate::observe::Observed;
 use crate::project::dns::is_registered;
 use crate::runtime::{ContainerState, Health};
-use crate::spec::ids::{StackName, TaskId};
-use crate::store::state::{State, Stop, StopCode, Task, TaskStatus};
+use crate::spec::ids::{ContainerName, DeploymentId, ServiceName, StackName, TaskId};
+use crate::spec::task_definition::ContainerDefinition;
+use crate::store::state::{ContainerRecord, State, Stop, StopCode, Task, TaskStatus};
 
 /// A stopped task stays visible for this long (2.7).
 const STOPPED_KEPT: Duration = Duration::from_secs(3600);
@@ -36,9 +37,9 @@ pub fn advance(
     let registered = registered(observed, stack, setting);
     let tasks: Vec<TaskId> = in_stack.tasks.keys().cloned().collect();
     for id in tasks {
-        let Some(before) = state.stack(stack).and_then(|s| s.tasks.get(&id)).cloned() else { continue };
-        if before.status == TaskStatus::Stopped {
-            let over = before.stopped_at.unwrap_or(now) + STOPPED_KEPT;
+        let Some(task) = state.stack(stack).and_then(|s| s.tasks.get(&id)) else { continue };
+        if task.status == TaskStatus::Stopped {
+            let over = task.stopped_at.unwrap_or(now) + STOPPED_KEPT;
             if over <= now {
                 state.remove_task(stack, &id);
             } else {
@@ -47,25 +48,55 @@ pub fn advance(
             continue;
         }
         let view = View { stack, observed, setting, registered: &registered, now };
-        let mut task = before.clone();
-        // A status may be passed through at once; each pass moves by one, so that every status has its rule in one place.
-        while view.advance(&mut task) {}
-        view.wake_for_timeouts(&task, wake);
-        if task == before {
-            continue;
+        let mut turn = None;
+        state.edit_task_if(stack, &id, |task| {
+            let (ran, was_wanted) = (task.ran, task.is_wanted());
+            let mut changed = false;
+            // A status may be passed through at once; each pass moves by one, so that every status has its rule in one
+            // place.
+            while view.advance(task) {
+                changed = true;
+            }
+            view.wake_for_timeouts(task, wake);
+            // A failure counts when it is seen, not when its remains are gone: by then the next try would have begun.
+            let failed = was_wanted && is_failure(task);
+            if failed || (task.ran && !ran) {
+                turn = Some((failed, Origin::of(task)));
+            }
+            changed
+        });
+        match turn {
+            Some((true, origin)) => count_failure(state, stack, &origin, now, ids),
+            Some((false, origin)) => count_success(state, stack, &origin),
+            None => {}
         }
-        let failed = task.status == TaskStatus::Stopped && is_failure(&task);
-        let has_run = task.ran && !before.ran;
-        state.edit_task(stack, &id, |record| *record = task.clone());
-        if has_run {
-            state.edit_service(stack, &task.service, |service| {
-                service.failed_starts = 0;
-                service.next_start = None;
-            });
-        }
-        if failed {
-            count_failure(state, stack, &task, now, ids);
-        }
+    }
+}
+
+/// Where a task came from, as the throttle has to know it.
+struct Origin {
+    service: ServiceName,
+    deployment: DeploymentId,
+    created_at: Timestamp,
+}
+
+impl Origin {
+    fn of(task: &Task) -> Self {
+        Self { service: task.service.clone(), deployment: task.deployment.clone(), created_at: task.created_at }
+    }
+}
+
+/// A task of the newest deployment got to RUNNING: the next one need not wait.
+fn count_success(state: &mut State, stack: &StackName, task: &Origin) {
+    let service = state.stack(stack).and_then(|s| s.services.get(&task.service));
+    let throttled = service.is_some_and(|s| {
+        s.primary().is_some_and(|d| d.id == task.deployment) && (s.failed_starts > 0 || s.next_start.is_some())
+    });
+    if throttled {
+        state.edit_service(stack, &task.service, |service| {
+            service.failed_starts = 0;
+            service.next_start = None;
+        });
     }
 }
 
@@ -75,15 +106,23 @@ fn is_failure(task: &Task) -> bool {
     !task.ran && matches!(code, Some(StopCode::TaskFailedToStart | StopCode::EssentialContainerExited))
 }
 
-fn count_failure(state: &mut State, stack: &StackName, task: &Task, now: Timestamp, ids: &mut Ids) {
+fn count_failure(state: &mut State, stack: &StackName, task: &Origin, now: Timestamp, ids: &mut Ids) {
     let failures = state.edit_service(stack, &task.service, |service| {
+        if let Some(deployment) = service.deployments.iter_mut().find(|d| d.id == task.deployment) {
+            deployment.failed_tasks += 1;
+        }
+        // What is left of an older deployment says nothing about the one that replaced it.
+        if service.primary().is_none_or(|d| d.id != task.deployment) {
+            return 0;
+        }
+        // Tasks that were started together are one try: ten that fail at once do not wait as long as ten in a row.
+        if service.next_start.is_some_and(|at| task.created_at < at) {
+            return 0;
+        }
         service.failed_starts += 1;
         // 1 s, 2 s, 4 s … up to a quarter of an hour.
         let wait = Duration::from_secs(1 << service.failed_starts.saturating_sub(1).min(10)).min(LONGEST_WAIT);
         service.next_start = Some(now + wait);
-        if let Some(deployment) = service.deployments.iter_mut().find(|d| d.id == task.deployment) {
-            deployment.failed_tasks += 1;
-        }
         service.failed_starts
     });
     if failures == Some(FAILURES_SAID) {
@@ -114,11 +153,10 @@ struct View<'a> {
 impl View<'_> {
     /// One move; `false` when there is none.
     fn advance(&self, task: &mut Task) -> bool {
-        let before = task.clone();
-        self.fold_containers(task);
-        self.judge(task);
+        let folded = self.fold_containers(task);
+        let judged = self.judge(task);
         let wanted = task.is_wanted();
-        task.status = match task.status {
+        let next = match task.status {
             TaskStatus::Provisioning if !wanted => TaskStatus::Deprovisioning,
             TaskStatus::Provisioning if self.is_linked(task) => TaskStatus::Pending,
             TaskStatus::Pending if !wanted => TaskStatus::Stopping,
@@ -139,76 +177,101 @@ impl View<'_> {
             }
             same => same,
         };
-        *task != before
+        let moved = next != task.status;
+        task.status = next;
+        folded || judged || moved
     }
 
     /// Takes over what Docker says of the task's containers, as long as they are there to ask.
-    fn fold_containers(&self, task: &mut Task) {
+    fn fold_containers(&self, task: &mut Task) -> bool {
         if matches!(task.status, TaskStatus::Provisioning | TaskStatus::Stopped) {
-            return;
+            return false;
         }
-        for definition in task.definition.container_definitions.clone() {
-            let mut record = task.container(&definition.name);
-            let name = self.setting.app_name(self.stack, &task.id, &definition.name);
-            let container = self.observed.containers.get(&name);
-            match container.map(|c| &c.state) {
-                Some(ContainerState::Running { .. }) => {
-                    record.started = true;
-                    record.started_at = record.started_at.or(Some(self.now));
-                    record.was_healthy |= container.and_then(|c| c.health) == Some(Health::Healthy);
-                }
-                Some(ContainerState::Exited { exit_code, oom_killed, error }) if !record.stopped => {
-                    record.stopped = true;
-                    if error.is_empty() {
-                        record.started = true;
-                        record.exit_code = Some(*exit_code);
-                        if *oom_killed {
-                            record.reason = Some("OutOfMemoryError: Container killed due to memory usage".into());
-                        }
-                    } else {
-                        record.reason = Some(format!("CannotStartContainerError: {error}"));
-                    }
-                }
-                None if record.started && !record.stopped && task.status < TaskStatus::Deprovisioning => {
-                    record.stopped = true;
-                    record.reason = Some("DockerStateError: the container was removed by somebody else".into());
-                }
-                _ => {}
-            }
-            let waits = !record.started && !record.stopped && task.status == TaskStatus::Pending;
-            if waits && let Readiness::Never(reason) = readiness(task, &definition, self.now) {
-                record.stopped = true;
-                record.exit_code = Some(143);
-                record.reason = Some(format!("CannotStartContainerError: {reason}"));
-            }
-            task.containers.insert(definition.name.clone(), record);
-        }
-        task.was_healthy |= health::of_task(task, self.stack, self.observed, self.setting) == HealthStatus::Healthy;
+        // One that waits for another is told of it in the next pass.
+        let changed: Vec<(ContainerName, ContainerRecord)> = task
+            .definition
+            .container_definitions
+            .iter()
+            .filter_map(|definition| {
+                let before = task.containers.get(&definition.name);
+                let after = self.fold_container(task, definition);
+                (before != Some(&after)).then(|| (definition.name.clone(), after))
+            })
+            .collect();
+        let healthy = !task.was_healthy
+            && health::of_task(task, self.stack, self.observed, self.setting) == HealthStatus::Healthy;
+        task.was_healthy |= healthy;
+        let any = healthy || !changed.is_empty();
+        task.containers.extend(changed);
+        any
     }
 
-    /// Decides whether a task that nobody asked to stop has to.
-    fn judge(&self, task: &mut Task) {
+    fn fold_container(&self, task: &Task, definition: &ContainerDefinition) -> ContainerRecord {
+        let mut record = task.container(&definition.name);
+        let name = self.setting.app_name(self.stack, &task.id, &definition.name);
+        let container = self.observed.containers.get(&name);
+        match container.map(|c| &c.state) {
+            Some(ContainerState::Running { .. }) => {
+                record.started = true;
+                record.started_at = record.started_at.or(Some(self.now));
+                record.was_healthy |= container.and_then(|c| c.health) == Some(Health::Healthy);
+            }
+            Some(ContainerState::Exited { exit_code, oom_killed, error }) if !record.stopped => {
+                record.stopped = true;
+                if error.is_empty() {
+                    record.started = true;
+                    record.exit_code = Some(*exit_code);
+                    if *oom_killed {
+                        record.reason = Some("OutOfMemoryError: Container killed due to memory usage".into());
+                    }
+                } else {
+                    record.reason = Some(format!("CannotStartContainerError: {error}"));
+                }
+            }
+            Some(ContainerState::Dead { error }) if !record.stopped => {
+                record.stopped = true;
+                record.reason = Some(format!("DockerStateError: the container is dead: {error}"));
+            }
+            None if record.started && !record.stopped && task.status < TaskStatus::Deprovisioning => {
+                record.stopped = true;
+                record.reason = Some("DockerStateError: the container was removed by somebody else".into());
+            }
+            _ => {}
+        }
+        let waits = !record.started && !record.stopped && task.status == TaskStatus::Pending;
+        if waits && let Readiness::Never(reason) = readiness(task, definition, self.now) {
+            record.stopped = true;
+            record.exit_code = Some(143);
+            record.reason = Some(format!("CannotStartContainerError: {reason}"));
+        }
+        record
+    }
+
+    /// Decides whether a task that nobody asked to stop has to; `true` when it has.
+    fn judge(&self, task: &mut Task) -> bool {
         if !task.is_wanted()
             || !matches!(task.status, TaskStatus::Pending | TaskStatus::Activating | TaskStatus::Running)
         {
-            return;
+            return false;
         }
         let essential = task.definition.container_definitions.iter().filter(|c| c.essential);
         let over = essential.map(|c| task.container(&c.name)).find(|record| record.stopped);
         if let Some(record) = over {
             let (code, reason) = match record.reason {
-                Some(reason) if record.exit_code.is_none() || !record.started => (StopCode::TaskFailedToStart, reason),
+                Some(reason) if !record.started => (StopCode::TaskFailedToStart, reason),
                 _ => (StopCode::EssentialContainerExited, "Essential container in task exited".to_owned()),
             };
             task.stop = Some(Stop { code, reason, at: self.now });
-            return;
+            return true;
         }
         if self.observed.running(&self.setting.pause_name(self.stack, &task.id)).is_none() {
             // The pause counts as an essential container (1.2); its namespace cannot be had again (pitfall 10).
             let code = if task.ran { StopCode::EssentialContainerExited } else { StopCode::TaskFailedToStart };
             let reason = "ContainerNetworkingError: container ~internal~ecs~pause exited, the task's network is lost";
             task.stop = Some(Stop { code, reason: reason.into(), at: self.now });
+            return true;
         }
+        false
     }
 
     fn is_linked(&self, task: &Task) -> bool {
@@ -227,7 +290,7 @@ impl View<'_> {
 
     /// A task with a check is RUNNING before it passes; one without is registered first (6.7).
     fn is_in_service(&self, task: &Task) -> bool {
-        !task.registers || !is_registered(task) || self.is_served(task)
+        !is_registered(task) || self.is_served(task)
     }
 
     fn is_served(&self, task: &Task) -> bool {

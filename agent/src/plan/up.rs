@@ -63,7 +63,11 @@ pub fn apply(state: &mut State, spec: &Stack, now: Timestamp, ids: &mut Ids) -> 
 
     let mut revisions = BTreeMap::new();
     for (service_name, service) in &spec.services {
-        revisions.insert(service_name.clone(), register(&mut record.families, &service.task_definition));
+        // What runs already keeps its revision, also where another service has a definition of the same family.
+        let running = state.stack(name).and_then(|s| s.services.get(service_name)).and_then(|s| s.primary());
+        let same = running.filter(|d| d.service.task_definition == service.task_definition).map(|d| d.revision);
+        let revision = same.unwrap_or_else(|| register(&mut record.families, &service.task_definition));
+        revisions.insert(service_name.clone(), revision);
     }
     state.put_stack(name, record);
 

@@ -21,8 +21,10 @@ pub fn zone(name: &StackName, stack: &StackState, observed: &Observed, setting: 
     authoritative.extend(reverse_zones(spec.vpc.cidr).into_iter().map(Origin::new));
     let mut names: BTreeMap<String, Answers> = BTreeMap::new();
     for task in stack.tasks.values().filter(|task| is_registered(task)) {
-        let service = stack.services.get(&task.service).and_then(|s| s.primary());
-        let Some(discovery) = service.and_then(|d| d.service.discovery.as_ref()) else { continue };
+        // A task is entered where its own deployment says, until it is replaced by one of the next deployment.
+        let Some(service) = stack.services.get(&task.service) else { continue };
+        let own = service.deployments.iter().find(|d| d.id == task.deployment).or(service.primary());
+        let Some(discovery) = own.and_then(|d| d.service.discovery.as_ref()) else { continue };
         let at = format!("{}.{}", discovery.name, spec.dns_namespace).to_ascii_lowercase();
         let answers = names.entry(at).or_insert_with(|| Answers {
             ttl: discovery.ttl,
@@ -51,11 +53,11 @@ pub fn zone(name: &StackName, stack: &StackState, observed: &Observed, setting: 
     }
 }
 
-/// Whether a task is a Cloud Map instance: its containers run, its checks have passed once, and it is not leaving (6.7).
+/// Whether a task is a Cloud Map instance: its deployment has a registry, its containers run, its checks have passed once, and it is not leaving (6.7).
 ///
 /// A task whose checks have not passed yet is left out, so that a record never appears before its task can answer; one
 /// whose checks fail later stays as an unhealthy instance, which is answered only when no other is healthy (6.2).
 pub fn is_registered(task: &Task) -> bool {
     let up = matches!(task.status, TaskStatus::Activating | TaskStatus::Running) && task.is_wanted();
-    up && (task.was_healthy || !health::has_check(task))
+    up && task.registers && (task.was_healthy || !health::has_check(task))
 }

@@ -25,6 +25,7 @@ pub const EVENTS_KEPT: usize = 100;
 pub struct State {
     stacks: BTreeMap<StackName, StackState>,
     dirty: BTreeSet<Key>,
+    edits: u64,
 }
 
 /// A row of the store.
@@ -297,7 +298,17 @@ impl ServiceState {
 impl State {
     /// A state as it was read; nothing of it is dirty.
     pub fn loaded(stacks: BTreeMap<StackName, StackState>) -> Self {
-        Self { stacks, dirty: BTreeSet::new() }
+        Self { stacks, dirty: BTreeSet::new(), edits: 0 }
+    }
+
+    /// Grows with each change: whether a pass over the state changed anything.
+    pub fn edits(&self) -> u64 {
+        self.edits
+    }
+
+    fn touch(&mut self, key: Key) {
+        self.edits += 1;
+        self.dirty.insert(key);
     }
 
     /// Every stack.
@@ -312,7 +323,7 @@ impl State {
 
     /// Adds or replaces a stack's own row.
     pub fn put_stack(&mut self, name: &StackName, record: StackRecord) {
-        self.dirty.insert(Key::Stack(name.clone()));
+        self.touch(Key::Stack(name.clone()));
         match self.stacks.get_mut(name) {
             Some(stack) => stack.record = record,
             None => {
@@ -325,7 +336,7 @@ impl State {
     /// Removes a stack with all that is in it.
     pub fn remove_stack(&mut self, name: &StackName) {
         if let Some(stack) = self.stacks.remove(name) {
-            self.dirty.insert(Key::Stack(name.clone()));
+            self.touch(Key::Stack(name.clone()));
             self.dirty.extend(stack.services.into_keys().map(|s| Key::Service(name.clone(), s)));
             self.dirty.extend(stack.tasks.into_keys().map(|t| Key::Task(name.clone(), t)));
         }
@@ -335,14 +346,14 @@ impl State {
     pub fn put_service(&mut self, stack: &StackName, name: &ServiceName, service: ServiceState) {
         if let Some(in_stack) = self.stacks.get_mut(stack) {
             in_stack.services.insert(name.clone(), service);
-            self.dirty.insert(Key::Service(stack.clone(), name.clone()));
+            self.touch(Key::Service(stack.clone(), name.clone()));
         }
     }
 
     /// Removes a service.
     pub fn remove_service(&mut self, stack: &StackName, name: &ServiceName) {
         if self.stacks.get_mut(stack).and_then(|s| s.services.remove(name)).is_some() {
-            self.dirty.insert(Key::Service(stack.clone(), name.clone()));
+            self.touch(Key::Service(stack.clone(), name.clone()));
         }
     }
 
@@ -354,33 +365,51 @@ impl State {
         edit: impl FnOnce(&mut ServiceState) -> T,
     ) -> Option<T> {
         let service = self.stacks.get_mut(stack)?.services.get_mut(name)?;
-        self.dirty.insert(Key::Service(stack.clone(), name.clone()));
-        Some(edit(service))
+        let result = edit(service);
+        self.touch(Key::Service(stack.clone(), name.clone()));
+        Some(result)
     }
 
     /// Adds or replaces a task.
     pub fn put_task(&mut self, stack: &StackName, task: Task) {
         if let Some(in_stack) = self.stacks.get_mut(stack) {
-            self.dirty.insert(Key::Task(stack.clone(), task.id.clone()));
+            let key = Key::Task(stack.clone(), task.id.clone());
             in_stack.tasks.insert(task.id.clone(), task);
+            self.touch(key);
         }
     }
 
     /// Removes a task's record.
     pub fn remove_task(&mut self, stack: &StackName, task: &TaskId) {
         if self.stacks.get_mut(stack).and_then(|s| s.tasks.remove(task)).is_some() {
-            self.dirty.insert(Key::Task(stack.clone(), task.clone()));
+            self.touch(Key::Task(stack.clone(), task.clone()));
         }
     }
 
     /// Changes a task in place; its version grows when something differs.
     pub fn edit_task(&mut self, stack: &StackName, task: &TaskId, edit: impl FnOnce(&mut Task)) {
+        self.edit_task_if(stack, task, |record| {
+            let before = record.clone();
+            edit(record);
+            *record != before
+        });
+    }
+
+    /// Changes a task in place by an edit that knows itself whether it changed anything, which costs no copy.
+    pub fn edit_task_if(&mut self, stack: &StackName, task: &TaskId, edit: impl FnOnce(&mut Task) -> bool) {
         let Some(record) = self.stacks.get_mut(stack).and_then(|s| s.tasks.get_mut(task)) else { return };
-        let before = record.clone();
-        edit(record);
-        if *record != before {
+        if edit(record) {
             record.version += 1;
-            self.dirty.insert(Key::Task(stack.clone(), task.clone()));
+            self.touch(Key::Task(stack.clone(), task.clone()));
+        }
+    }
+
+    /// Notes which address of a subnet was leased last.
+    pub fn lease(&mut self, stack: &StackName, subnet: &SubnetName, address: IpAddr) {
+        let record = self.stacks.get_mut(stack).and_then(|s| s.record.subnets.get_mut(subnet));
+        if let Some(record) = record {
+            record.last_leased = Some(address);
+            self.touch(Key::Stack(stack.clone()));
         }
     }
 

@@ -2,19 +2,25 @@
 
 use std::time::Duration;
 
+use ::agent::apply::crash;
 use ::agent::daemon::{DaemonError, Settings};
+use ::agent::plan::step::Step;
 use clap::Args;
 
 use super::Global;
 use crate::failure::Failure;
+use crate::render;
 
 /// Run the agent itself; other commands start it where none answers
 #[derive(Debug, Args)]
 pub(crate) struct Agent {
     /// Stay in the foreground and log to standard error
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "list_steps")]
     #[allow(dead_code, reason = "there is no other way to run it yet; the flag keeps the word free")]
     foreground: bool,
+    /// Print the points at which a test can end the agent
+    #[arg(long, hide = true)]
+    list_steps: bool,
     /// Seconds of RUNNING after which a task without a health check counts as healthy
     #[arg(long, value_name = "SECONDS", env = "ECSNET_HEALTHY_AFTER", hide_env_values = true, default_value_t = 40)]
     healthy_after: u64,
@@ -22,6 +28,12 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
+        if self.list_steps {
+            render::print(
+                Step::KINDS.iter().chain([&crash::COMMIT]).map(|kind| format!("{kind}\n")).collect::<String>(),
+            )?;
+            return Ok(0);
+        }
         log_to_stderr("info,hickory_server=warn");
         let settings = Settings {
             data_dir: global.data_dir.clone(),

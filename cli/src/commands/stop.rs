@@ -24,7 +24,8 @@ impl Stop {
         let request = StopRequest { target: self.task, reason: self.reason };
         let task: TaskView = client.post("/stop", &[], &request).await?;
         let extra = &task.ecsnet;
-        say(format_args!("task {} of service {} is {}", short(&extra.task_id), extra.service, task.last_status));
+        // Its last status is what it was until now, which would read as if nothing were done.
+        say(format_args!("stopping task {} of service {}", short(&extra.task_id), extra.service));
         Ok(0)
     }
 }

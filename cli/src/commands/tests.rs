@@ -59,8 +59,8 @@ fn help_of_up() {
       <FILE>  The stack file
 
     Options:
-          --network-mode <MODE>  The network mode of every task: awsvpc, bridge, host or none
-          --connect <HOW>        How services reach each other: discovery, load-balancer, app-mesh, service-connect or none
+          --network-mode <MODE>  The network mode of every task: awsvpc (bridge, host and none: not yet)
+          --connect <HOW>        How services reach each other: discovery or none (load-balancer, app-mesh, service-connect: not yet)
           --wait                 Wait until every service is steady (the default)
           --no-wait              Return at once
           --timeout <TIME>       How long to wait: 30s, 5m, 1h [default: 5m]
@@ -81,8 +81,8 @@ fn help_of_plan() {
       <FILE>  The stack file
 
     Options:
-          --network-mode <MODE>  The network mode of every task: awsvpc, bridge, host or none
-          --connect <HOW>        How services reach each other: discovery, load-balancer, app-mesh, service-connect or none
+          --network-mode <MODE>  The network mode of every task: awsvpc (bridge, host and none: not yet)
+          --connect <HOW>        How services reach each other: discovery or none (load-balancer, app-mesh, service-connect: not yet)
           --socket <PATH>        The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
           --data-dir <DIR>       Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help                 Print help
@@ -118,8 +118,8 @@ fn help_of_validate() {
       <FILE>  The stack file
 
     Options:
-          --network-mode <MODE>  The network mode of every task: awsvpc, bridge, host or none
-          --connect <HOW>        How services reach each other: discovery, load-balancer, app-mesh, service-connect or none
+          --network-mode <MODE>  The network mode of every task: awsvpc (bridge, host and none: not yet)
+          --connect <HOW>        How services reach each other: discovery or none (load-balancer, app-mesh, service-connect: not yet)
           --socket <PATH>        The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
           --data-dir <DIR>       Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help                 Print help
@@ -340,10 +340,11 @@ fn help_of_agent() {
     Usage: ecsnet agent [OPTIONS] --foreground
 
     Options:
-          --foreground      Stay in the foreground and log to standard error
-          --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
-      -h, --help            Print help
+          --foreground               Stay in the foreground and log to standard error
+          --healthy-after <SECONDS>  Seconds of RUNNING after which a task without a health check counts as healthy [env: ECSNET_HEALTHY_AFTER] [default: 40]
+          --socket <PATH>            The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
+          --data-dir <DIR>           Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+      -h, --help                     Print help
     ");
 }
 
