@@ -35,7 +35,7 @@ services:
 #[test]
 fn a_task_sees_its_eni_its_name_and_its_files_as_in_ecs() {
     let lab = Lab::new();
-    let listens = shell("side", "while true; do echo from the side | nc -l -p 9000 -s 127.0.0.1; done");
+    let listens = shell("side", "while true; do echo from the side | nc -l -p 9000; done");
     lab.up(&format!(
         "name: {{name}}
 region: eu-west-1
@@ -84,7 +84,11 @@ services:
         let resolv = inside(&["/bin/cat", "/etc/resolv.conf"]);
         assert!(resolv.lines().any(|l| l == "nameserver 10.7.0.2"), "{resolv}");
         assert!(resolv.lines().any(|l| l == "search eu-west-1.compute.internal"), "{resolv}");
-        assert_eq!(inside(&["/bin/nc", "127.0.0.1", "9000"]).trim(), "from the side", "containers share localhost");
+        assert_eq!(
+            inside(&["/bin/sh", "-c", "until nc 127.0.0.1 9000; do :; done"]).trim(),
+            "from the side",
+            "containers share localhost"
+        );
         assert_eq!(lab.ok(&["run", "--from", "web", "--", "cat", "/etc/hosts"]), hosts);
         assert_eq!(lab.ok(&["run", "--from", "web", "--", "cat", "/etc/resolv.conf"]), resolv);
     }

@@ -4,5 +4,8 @@
 
 mod awsvpc;
 mod crash;
-mod security_groups;
+mod discovery;
 mod faults;
+mod security_groups;
+mod services;
+mod tasks;

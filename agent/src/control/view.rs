@@ -197,9 +197,10 @@ impl Lens<'_> {
                 })
             }
             TaskStatus::Running => match health::counts(task, stack, self.observed, self.setting, Timestamp::now()) {
-                health::Counts::At(at) => {
-                    Some(format!("it has no health check and counts as healthy at {}", at.strftime("%H:%M:%S")))
-                }
+                health::Counts::At(at) => Some(format!(
+                    "the time at which it counts as healthy without a health check, {}",
+                    at.strftime("%H:%M:%S")
+                )),
                 _ => None,
             },
             TaskStatus::Deactivating => Some("its DNS record to go".to_owned()),
@@ -306,6 +307,7 @@ impl Lens<'_> {
                 continue;
             }
             let mine = stack.tasks.values().filter(|t| &t.service == service_name);
+            let mine_wanted = mine.clone().filter(|t| t.is_wanted()).count();
             let before = waiting.len();
             for task in mine.clone().filter(|t| t.status != TaskStatus::Stopped) {
                 waiting.extend(self.waiting_of(name, task).map(|what| {
@@ -324,6 +326,14 @@ impl Lens<'_> {
                 && !matches!(stop.code, crate::store::state::StopCode::ServiceSchedulerInitiated)
             {
                 waiting.push(format!("service {service_name}: task {} stopped: {}", task.id.short(), self.why(task)));
+            }
+            // Why there are too few tasks, also while those that there are wait for something themselves.
+            let too_few = mine_wanted < service.desired_count as usize;
+            let since_steady =
+                service.events.iter().rev().take_while(|e| !e.message.ends_with("has reached a steady state."));
+            let unplaced = since_steady.into_iter().find(|e| e.message.contains("was unable to place a task"));
+            if let Some(event) = unplaced.filter(|_| too_few) {
+                waiting.push(format!("service {service_name}: {}", event.message));
             }
             if waiting.len() == before {
                 let last = service.events.back().map_or_else(|| "it starts".to_owned(), |e| e.message.clone());
