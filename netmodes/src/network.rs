@@ -143,7 +143,8 @@ impl VpcNetwork {
         let end = VethEnd { name: &name, mac: MacAddress::of_gateway(&eni.id), mtu: MTU };
         let peer = VethEnd { name: OWNER_LINK, mac: eni.mac, mtu: MTU };
         // One socket works in order, so the look finds what the request before it made.
-        let made = try_join(link::create_veth(&self.socket, &end, &peer, owner), link::find(&self.socket, &name)).await?;
+        let made =
+            try_join(link::create_veth(&self.socket, &end, &peer, owner), link::find(&self.socket, &name)).await?;
         let outer = found(&name, made.1)?;
         let (inner, ()) = try_join(link::find(inside, OWNER_LINK), self.ensure_alias(&outer, &eni.id)).await?;
         Ok((outer, found(OWNER_LINK, inner)?, Origin::Made))
