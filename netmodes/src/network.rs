@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures_util::future::{try_join, try_join3};
 use ipnetwork::IpNetwork;
 
 use crate::awsvpc::{OWNER_LINK, OwnerEnd, RouterEnd, RouterState};
@@ -16,7 +17,7 @@ use crate::kernel::error::KernelError;
 use crate::kernel::link::{self, LOOPBACK, Link, LinkChange, VethEnd};
 use crate::kernel::netns::Netns;
 use crate::kernel::route::{self, Hop, Route};
-use crate::kernel::socket::RouteSocket;
+use crate::kernel::socket::{Pending, RouteSocket, in_order};
 use crate::kernel::sysctl::{self, Sysctl};
 use crate::kernel::{address, conntrack, neighbour};
 use crate::observe::{ObservedVpc, observe_vpc};
@@ -84,7 +85,7 @@ impl VpcNetwork {
         if origin == Origin::Found {
             self.remove_extras(eni, &outer, &inside, &inner).await?;
         }
-        ensure_owner_end(eni, owner, &inside, inner).await?;
+        ensure_owner_end(eni, owner, &inside, &inner, origin).await?;
         self.ensure_router_end(eni, &outer, &inside).await
     }
 
@@ -128,8 +129,8 @@ impl VpcNetwork {
         owner: &Netns,
         inside: &RouteSocket,
     ) -> Result<(Link, Link, Origin), KernelError> {
-        let outer = link::find(&self.socket, &Eni::link_name(&eni.id)).await?;
-        let inner = link::find(inside, OWNER_LINK).await?;
+        let name = Eni::link_name(&eni.id);
+        let (outer, inner) = try_join(link::find(&self.socket, &name), link::find(inside, OWNER_LINK)).await?;
         if let (Some(outer), Some(inner)) = (&outer, &inner)
             && outer.peer == Some((inner.index, link::netns_id(&self.socket, owner).await?))
             && bears(outer, &eni.id)
@@ -139,13 +140,14 @@ impl VpcNetwork {
         }
         self.remove_halves(eni, outer, inside, inner).await?;
 
-        let name = Eni::link_name(&eni.id);
         let end = VethEnd { name: &name, mac: MacAddress::of_gateway(&eni.id), mtu: MTU };
         let peer = VethEnd { name: OWNER_LINK, mac: eni.mac, mtu: MTU };
-        link::create_veth(&self.socket, &end, &peer, owner).await?;
-        let outer = found(&name, link::find(&self.socket, &name).await?)?;
-        self.ensure_alias(&outer, &eni.id).await?;
-        Ok((outer, found(OWNER_LINK, link::find(inside, OWNER_LINK).await?)?, Origin::Made))
+        // One socket works in order, so the look finds what the request before it made.
+        let made =
+            try_join(link::create_veth(&self.socket, &end, &peer, owner), link::find(&self.socket, &name)).await?;
+        let outer = found(&name, made.1)?;
+        let (inner, ()) = try_join(link::find(inside, OWNER_LINK), self.ensure_alias(&outer, &eni.id)).await?;
+        Ok((outer, found(OWNER_LINK, inner)?, Origin::Made))
     }
 
     /// Takes off a link that was found what the ENI does not want on it: routes to it, and neighbours at either end.
@@ -214,16 +216,21 @@ impl VpcNetwork {
     /// Lets packets pass, and routes to the ENI last: who sees the route knows that all the rest is there.
     async fn ensure_router_end(&self, eni: &Eni, outer: &Link, inside: &RouteSocket) -> Result<(), KernelError> {
         let wanted = RouterEnd::of(eni);
-        ensure_link(&self.socket, outer, MacAddress::of_gateway(&eni.id)).await?;
-        link::await_operational(&self.socket, &outer.name).await?;
+        let neighbours = wanted.neighbours.into_iter().map(|(address, mac)| -> Pending<'_> {
+            Box::pin(neighbour::ensure(&self.socket, outer.index, address, mac))
+        });
+        try_join3(
+            ensure_link(&self.socket, outer, MacAddress::of_gateway(&eni.id)),
+            in_order(neighbours),
+            link::await_operational(&self.socket, &outer.name),
+        )
+        .await?;
         link::await_operational(inside, OWNER_LINK).await?;
-        for (address, mac) in &wanted.neighbours {
-            neighbour::ensure(&self.socket, outer.index, *address, *mac).await?;
-        }
-        for address in wanted.host_routes {
-            route::ensure(&self.socket, Route { destination: address.into(), hop: Hop::Link(outer.index) }).await?;
-        }
-        Ok(())
+        let routes = wanted.host_routes.into_iter().map(|address| -> Pending<'_> {
+            let route = Route { destination: address.into(), hop: Hop::Link(outer.index) };
+            Box::pin(route::ensure(&self.socket, route))
+        });
+        in_order(routes).await
     }
 }
 
@@ -247,25 +254,41 @@ fn found(name: &str, link: Option<Link>) -> Result<Link, KernelError> {
 }
 
 /// Brings the owner's end to what it should be, all but the way there from the VPC.
-async fn ensure_owner_end(eni: &Eni, owner: &Netns, inside: &RouteSocket, inner: Link) -> Result<(), KernelError> {
+async fn ensure_owner_end(
+    eni: &Eni,
+    owner: &Netns,
+    inside: &RouteSocket,
+    inner: &Link,
+    origin: Origin,
+) -> Result<(), KernelError> {
     let wanted = OwnerEnd::of(eni);
     sysctl::ensure(owner, &owner_settings(eni))?;
-    link::ensure_up(inside, LOOPBACK).await?;
-    let addresses: Vec<_> = wanted.addresses.into_iter().collect();
-    address::ensure_exactly(inside, inner.index, &addresses).await?;
+    let mut changes: Vec<Pending<'_>> = vec![Box::pin(link::ensure_up(inside, LOOPBACK))];
+    match origin {
+        // Nothing hangs on it, so there is nothing to read.
+        Origin::Made => {
+            for address in wanted.addresses {
+                changes.push(Box::pin(address::ensure(inside, inner.index, address)));
+            }
+        }
+        Origin::Found => {
+            let addresses: Vec<_> = wanted.addresses.into_iter().collect();
+            address::ensure_exactly(inside, inner.index, &addresses).await?;
+        }
+    }
     // A route wants its link up; the link carries nothing while its other end is down.
-    ensure_link(inside, &inner, eni.mac).await?;
-    for (gateway, mac) in &wanted.neighbours {
-        neighbour::ensure(inside, inner.index, *gateway, *mac).await?;
+    changes.push(Box::pin(ensure_link(inside, inner, eni.mac)));
+    for (gateway, mac) in wanted.neighbours {
+        changes.push(Box::pin(neighbour::ensure(inside, inner.index, gateway, mac)));
     }
     for wanted in wanted.routes {
         let hop = match wanted.via {
             Some(gateway) => Hop::Gateway(gateway, inner.index),
             None => Hop::Link(inner.index),
         };
-        route::ensure(inside, Route { destination: wanted.destination, hop }).await?;
+        changes.push(Box::pin(route::ensure(inside, Route { destination: wanted.destination, hop })));
     }
-    Ok(())
+    in_order(changes).await
 }
 
 /// Sets a link up with its MAC and MTU: what is not so already, in one message.

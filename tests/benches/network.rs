@@ -20,7 +20,7 @@ use netmodes::vpc::eni::{Eni, EniAddress, MacAddress};
 use netmodes::vpc::router::Router;
 use netmodes::vpc::subnet::Subnet;
 
-/// How many tasks there are with the one that is measured.
+/// How many tasks there are with the one that is measured, unless the command line says otherwise.
 const COUNTS: [u16; 2] = [10, 500];
 /// Indexes of links that are chosen rather than looked up.
 const FIRST_INDEX: u32 = 1000;
@@ -33,9 +33,13 @@ const GOAL_BARE: f64 = 3.0;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Outcome<()> {
+    let mut counts = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<Vec<u16>, _>>()?;
+    if counts.is_empty() {
+        counts.extend(COUNTS);
+    }
     let mut sides = Sides::open().await?;
     let mut figures = Vec::new();
-    for count in COUNTS {
+    for count in counts {
         figures.push(measure(&mut sides, count).await?);
     }
     let row = |name: String, ours: &Samples, other: &Samples, goal| Row {
@@ -70,7 +74,7 @@ struct Figures {
 async fn measure(sides: &mut Sides, count: u16) -> Outcome<Figures> {
     let side = |name: &str| Samples::of(format!("{name}, task {count}"));
     let mut figures = Figures { count, ours: side("ecsnet"), bare: side("bare netlink"), cni: side("CNI chain") };
-    while sides.filled < count - 1 {
+    while sides.filled + 1 < count {
         let number = sides.filled;
         let task = Task::new(number)?;
         sides.add_ours(&task).await?;

@@ -3,7 +3,10 @@
 //! Everything in [`super::link`], [`super::address`], [`super::route`] and [`super::neighbour`] goes through here. It
 //! pins its namespace: the links in it go only when the socket is dropped too.
 
+use std::future::{Future, poll_fn};
 use std::os::fd::{FromRawFd, IntoRawFd};
+use std::pin::Pin;
+use std::task::Poll;
 
 use futures_util::StreamExt;
 use netlink_packet_core::{
@@ -118,6 +121,33 @@ impl RouteSocket {
         }
         Ok(answers)
     }
+}
+
+/// A change that is not yet asked for: nothing is sent before it is polled.
+pub type Pending<'a> = Pin<Box<dyn Future<Output = Result<(), KernelError>> + Send + 'a>>;
+
+/// Asks for all changes at once, in the order given, and waits for all answers; the first refusal in that order is the error.
+///
+/// The kernel works a socket's requests off one by one, so each finds what those before it did. What follows a refused one
+/// is asked for all the same: only for changes that do no harm without those before. Saves a turn of the runtime for each.
+///
+/// # Errors
+/// When the kernel refuses one of them.
+pub async fn in_order(changes: impl IntoIterator<Item = Pending<'_>>) -> Result<(), KernelError> {
+    let mut waiting: Vec<_> = changes.into_iter().map(|change| (change, None)).collect();
+    poll_fn(|context| {
+        let mut all = true;
+        // The first poll of each hands its request to the socket, hence one after the other and never skipping ahead.
+        for (change, result) in waiting.iter_mut().filter(|(_, result)| result.is_none()) {
+            match change.as_mut().poll(context) {
+                Poll::Ready(answer) => *result = Some(answer),
+                Poll::Pending => all = false,
+            }
+        }
+        if all { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, result)| result).collect()
 }
 
 struct Answers {
