@@ -1,6 +1,6 @@
 //! nftables without the `nft` process: a table as a value, the difference of two, and the messages that make it so.
 //!
-//! [`crate::security::ruleset::table`] says what should stand in a VPC's namespace, [`diff`] what has to change, a
+//! [`crate::security::ruleset::table`] says what should stand in a VPC's namespace, [`diff()`] what has to change, a
 //! [`Transaction`] is that change (it prints as nft text), and [`Filter`] alone talks to the kernel. The vocabulary is
 //! ours and closed: [`Statement`] has what security groups need and no more, and what the kernel holds beyond it reads
 //! back as [`Statement::Unknown`], equals nothing that is wanted, and so is repaired.
