@@ -99,7 +99,7 @@ services:
 
     // Private names, both ways; nothing else, as nothing leaves this VPC.
     let private = format!("ip-{}.ec2.internal", client.address.replace('.', "-"));
-    assert_eq!(data(&dig(&many[0], &[&private])), [client.address.clone()]);
+    assert_eq!(data(&dig(&many[0], &[&private])), std::slice::from_ref(&client.address));
     assert_eq!(data(&dig(&many[0], &["-x", &client.address])), [format!("{private}.")]);
     assert_eq!(dig(client, &["example.com"]).status, "SERVFAIL");
 
@@ -142,7 +142,7 @@ services:
     lab.ok(&["exec", "web", "--", "/bin/touch", "/tmp/healthy"]);
     eventually("its record appears", || {
         let dug = dig(&client, &[&name]);
-        if data(&dug) == [web.address.clone()] { Ok(()) } else { Err(dug) }
+        if data(&dug) == std::slice::from_ref(&web.address) { Ok(()) } else { Err(dug) }
     });
     let health = lab.tasks().iter().find(|t| t["ecsnet"]["taskId"] == web.id.as_str()).unwrap()["healthStatus"].clone();
     assert_eq!(health, "HEALTHY");
@@ -180,16 +180,20 @@ services:
     let name = format!("web.{}.local", lab.stack);
     let stack: Value = serde_json::from_str(&lab.ok(&["inspect", "stack", &lab.stack, "--output", "json"])).unwrap();
     let resolver = stack["ecsnet"]["resolver"].as_str().unwrap();
-    assert_eq!(data(&dig(&client, &[&name])), [web.address.clone()]);
+    assert_eq!(data(&dig(&client, &[&name])), std::slice::from_ref(&web.address));
     lab.kill_agent();
-    assert_eq!(data(&dig(&client, &[&name])), [web.address.clone()], "the resolver does not need the agent");
+    assert_eq!(
+        data(&dig(&client, &[&name])),
+        std::slice::from_ref(&web.address),
+        "the resolver does not need the agent"
+    );
     lab.start_agent();
-    assert_eq!(data(&dig(&client, &[&name])), [web.address.clone()]);
+    assert_eq!(data(&dig(&client, &[&name])), std::slice::from_ref(&web.address));
 
     run(Command::new("docker").args(["kill", resolver]));
     eventually("the resolver comes back", || {
         let dug = dig(&client, &[&name]);
-        if data(&dug) == [web.address.clone()] { Ok(()) } else { Err(dug) }
+        if data(&dug) == std::slice::from_ref(&web.address) { Ok(()) } else { Err(dug) }
     });
     assert_eq!((lab.one("client"), lab.one("web")), (client, web), "no task is replaced for it");
     lab.down();

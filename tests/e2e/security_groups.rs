@@ -169,7 +169,7 @@ fn rules_stay_in_force_and_connections_open_while_the_agent_is_dead_and_after() 
         let running = lab.running("server");
         if running.is_empty() { Err(running) } else { Ok(running) }
     });
-    assert_eq!(adopted, [server.clone()]);
+    assert_eq!(adopted, std::slice::from_ref(&server));
     in_force("after");
     lab.down();
 }
