@@ -1,8 +1,9 @@
 //! Tasks in awsvpc mode: an ENI each, with its address, its link and its files (reference 1.4, 5).
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
-use e2e::definition::{shell, task, waiter, waiting};
+use e2e::definition::{busybox, run, shell, task, waiter, waiting};
 use e2e::eventually::eventually;
 use e2e::lab::{Lab, idle};
 use e2e::probe::{Outcome, command, serve_tcp, tcp};
@@ -183,5 +184,20 @@ services:
     let (web, orders) = (lab.one("web"), lab.one("orders"));
     serve_tcp(&orders, 8080);
     assert_eq!(tcp(&web, &orders, 8080), Outcome::Answered);
+
+    // A neighbour on Docker's bridge that takes the VPC for its way to the task.
+    let stack: Value = serde_json::from_str(&lab.ok(&["inspect", "stack", &lab.stack, "--output", "json"])).unwrap();
+    let holder = stack["ecsnet"]["vpcHolder"].as_str().unwrap();
+    let format = "{{.NetworkSettings.IPAddress}}";
+    let uplink = run(Command::new("docker").args(["inspect", "--format", format, holder]));
+    let script = format!(
+        "ip route add 10.0.0.0/16 via {} || exit 9; nc -w 1 {} 8080 < /dev/null || exit 5",
+        uplink.trim(),
+        orders.address
+    );
+    let name = format!("{}-outside", lab.stack);
+    let words = ["run", "--rm", "--cap-add", "NET_ADMIN", "--name", &name, busybox(), "/bin/sh", "-c", &script];
+    let outside = Command::new("docker").args(words).output().unwrap();
+    assert_eq!(outside.status.code(), Some(5), "it has a way and gets no answer: {outside:?}");
     lab.down();
 }

@@ -15,7 +15,10 @@ fn steady_with(lab: &Lab, service: &str, count: usize) -> Vec<Task> {
         let tasks = lab.tasks();
         let live = tasks.iter().filter(|t| t["ecsnet"]["service"] == service).count();
         let running = lab.running(service);
-        if running.len() == count && live == count { Ok(running) } else { Err(tasks) }
+        let shown: Value = serde_json::from_str(&lab.ok(&["services", "--output", "json"])).unwrap();
+        let mut services = shown["services"].as_array().unwrap().iter();
+        let steady = services.any(|s| s["serviceName"] == service && s["ecsnet"]["steady"] == true);
+        if steady && running.len() == count && live == count { Ok(running) } else { Err(tasks) }
     })
 }
 

@@ -225,7 +225,8 @@ impl View<'_> {
                         record.reason = Some("OutOfMemoryError: Container killed due to memory usage".into());
                     }
                 } else {
-                    record.reason = Some(format!("CannotStartContainerError: {error}"));
+                    // The same words as in the answer to the start, whichever is seen first.
+                    record.reason = Some(format!("CannotStartContainerError: Error response from daemon: {error}"));
                 }
             }
             Some(ContainerState::Dead { error }) if !record.stopped => {
