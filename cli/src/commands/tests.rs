@@ -337,13 +337,14 @@ fn help_of_agent() {
     insta::assert_snapshot!(help("agent"), @r"
     Run the agent itself; other commands start it where none answers
 
-    Usage: ecsnet agent [OPTIONS] --foreground
+    Usage: ecsnet agent [OPTIONS]
 
     Options:
-          --foreground      Stay in the foreground and log to standard error
-          --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
-      -h, --help            Print help
+          --foreground               Stay in the foreground and log to standard error
+          --healthy-after <SECONDS>  Seconds of RUNNING after which a task without a health check counts as healthy [env: ECSNET_HEALTHY_AFTER] [default: 40]
+          --socket <PATH>            The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
+          --data-dir <DIR>           Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+      -h, --help                     Print help
     ");
 }
 
