@@ -130,7 +130,7 @@ fn a_container_with_our_mark_that_nobody_wants_is_removed() {
     let labels: Vec<String> =
         labels.as_object().unwrap().iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
     let name = format!("stray-{}", lab.stack);
-    let mut arguments = vec!["run", "-d", "--network", "none", "--name", &name];
+    let mut arguments = vec!["create", "--network", "none", "--name", &name];
     arguments.extend(labels.iter().flat_map(|label| ["--label", label.as_str()]));
     arguments.extend([e2e::lab::IMAGE, "stock"]);
     docker(&lab, &arguments);

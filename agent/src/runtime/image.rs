@@ -63,7 +63,8 @@ impl Docker {
         let what = format!("import image {reference}");
         let failed = |source| RuntimeError::Io { what: what.clone(), source };
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let archive = archive(file, size).map_err(failed)?;
+        // The lock of `examine` is on both, so it is held until Docker has named the image.
+        let archive = archive(file.try_clone().map_err(failed)?, size).map_err(failed)?;
         let options = CreateImageOptions {
             from_src: Some("-".to_owned()),
             repo: Some(REPOSITORY.to_owned()),
@@ -75,12 +76,13 @@ impl Docker {
         while let Some(answer) = answers.next().await {
             answer.map_err(|error| RuntimeError::judge(&what, error))?;
         }
+        drop(file);
         tracing::info!(image = %reference, "imported our own image");
         Ok(reference)
     }
 }
 
-/// Opens the binary, refuses one that needs a loader, and gives its size and sha256 in hex.
+/// Opens and locks the binary, refuses one that needs a loader, and gives its size and sha256 in hex.
 fn examine(path: &Path) -> Result<(File, u64, String), RuntimeError> {
     let shown = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path)).display().to_string();
     let failed = |source| RuntimeError::Io { what: format!("read {shown}"), source };
@@ -103,6 +105,9 @@ fn examine(path: &Path) -> Result<(File, u64, String), RuntimeError> {
         hash.update(&chunk[..read]);
         size += read as u64;
     }
+    // Agents of one binary that start at once would each import it, and Docker keep all but the last without a name. Where
+    // files cannot be locked that is all that happens.
+    let _ = file.lock();
     let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok((file, size, digest))
 }

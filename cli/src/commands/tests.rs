@@ -337,7 +337,7 @@ fn help_of_agent() {
     insta::assert_snapshot!(help("agent"), @r"
     Run the agent itself; other commands start it where none answers
 
-    Usage: ecsnet agent [OPTIONS] --foreground
+    Usage: ecsnet agent [OPTIONS]
 
     Options:
           --foreground               Stay in the foreground and log to standard error
