@@ -82,7 +82,7 @@ async fn measure(sides: &mut Sides, count: u16) -> Outcome<Figures> {
         sides.add_cni(&task)?;
         sides.tasks.push(task);
         sides.filled += 1;
-        if sides.filled % 50 == 0 {
+        if sides.filled.is_multiple_of(50) {
             eprintln!("{} tasks on each side", sides.filled);
         }
     }
