@@ -5,12 +5,15 @@
 //! No warm pauses yet. Needs root and Docker; takes away what it starts.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::bench::agent::{Agent, Progress};
 use e2e::bench::docker::{Containers, docker};
 use e2e::bench::{Outcome, Row, Samples, publish, rounds};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Worst allowed ratio to `docker run -d`.
 const GOAL: f64 = 1.6;
@@ -18,6 +21,7 @@ const GOAL: f64 = 1.6;
 const COMMAND: [&str; 2] = ["/ecsnet", "pause"];
 
 fn main() -> Outcome<()> {
+    let interrupted = interruption()?;
     let mark = format!("{:08x}", rand::random::<u32>());
     let image = Image::import(&format!("ecsnet-bench-{mark}:latest"))?;
     let mut agent = Agent::start()?;
@@ -37,6 +41,9 @@ fn main() -> Outcome<()> {
         eprintln!("round {} of {rounds}", round + 1);
         // Who comes first profits or suffers from what the last one left, so they change places.
         for turn in 0..4 {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err("interrupted; what was started is taken away".into());
+            }
             match (round + turn) % 4 {
                 0 => {
                     let (app, task) = ours(&agent, &stack, &mut progress)?;
@@ -62,6 +69,29 @@ fn main() -> Outcome<()> {
         row("start of a task vs docker run without a network", &started, &none, None),
     ];
     publish("start", "Start of one task", &rows, &[&started, &running, &bridge, &none, &floor])
+}
+
+/// Whether SIGINT or SIGTERM came: then the round in hand is the last, and what was started goes as usual.
+///
+/// By handlers and not by a blocked mask, which the agent would inherit.
+fn interruption() -> Outcome<Arc<AtomicBool>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        flag.store(true, Ordering::Relaxed);
+    });
+    Ok(interrupted)
 }
 
 /// One service that has no task yet; without a health check, so that nothing but the start is waited for.

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ impl Agent {
             .args(["agent", "--foreground"])
             .env("ECSNET_SOCKET", &socket)
             .env("ECSNET_DATA_DIR", data.path())
+            // Ctrl-C is for the bench, which still needs its agent to take the stack down.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
