@@ -98,7 +98,7 @@ kernel-packages:
 
 .PHONY: e2e-packages
 e2e-packages: kernel-packages
-	@.ci/packages dig=dnsutils docker-registry=docker-registry
+	@.ci/packages dig=dnsutils docker-registry=docker-registry /usr/bin/busybox=busybox-static
 
 .PHONY: bench-packages
 bench-packages: kernel-packages
