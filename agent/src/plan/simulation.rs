@@ -16,7 +16,7 @@ use crate::observe::{HolderId, Observed, ObservedNetwork};
 use crate::project::zone::Zone;
 use crate::runtime::{ContainerId, ContainerSpec, ContainerState, Health, ObservedContainer, labels};
 use crate::spec::ids::{ServiceName, StackName, TaskId};
-use crate::spec::service::{CircuitBreaker, DeploymentConfiguration, Discovery, LaunchType, RoutingPolicy, Service};
+use crate::spec::service::{DeploymentConfiguration, Discovery, LaunchType, RoutingPolicy, Service};
 use crate::spec::stack::{Stack, Subnet, Vpc};
 use crate::spec::task_definition::{Condition, ContainerDefinition, Dependency, HealthCheck, TaskDefinition};
 use crate::store::state::{ServiceState, State, Task, TaskStatus};
@@ -184,11 +184,6 @@ impl World {
         self.tell(name);
     }
 
-    pub(super) fn set_health(&mut self, name: &str, health: Health) {
-        self.containers.get_mut(name).unwrap().health = Some(health);
-        self.tell(name);
-    }
-
     /// What a run held goes with it: its namespace, the links into it.
     fn lose(&mut self, run: &HolderId) {
         self.namespaces.remove(run);
@@ -335,10 +330,6 @@ impl World {
         self.live(service).iter().map(|t| t.id.clone()).collect()
     }
 
-    pub(super) fn task(&self, id: &TaskId) -> &Task {
-        &self.state.stack(&stack_name()).unwrap().tasks[id]
-    }
-
     /// The Docker name of a task's container.
     pub(super) fn app(&self, task: &TaskId, container: &str) -> String {
         self.setting.app_name(&stack_name(), task, &crate::spec::ids::ContainerName::new(container))
@@ -450,17 +441,6 @@ pub(super) fn service(name: &str, count: u32, containers: Vec<ContainerDefinitio
         deployment_configuration: DeploymentConfiguration::default(),
         health_check_grace_period_seconds: 0,
     }
-}
-
-pub(super) fn bounds(mut service: Service, minimum: u32, maximum: u32) -> Service {
-    service.deployment_configuration.minimum_healthy_percent = minimum;
-    service.deployment_configuration.maximum_percent = maximum;
-    service
-}
-
-pub(super) fn breaker(mut service: Service, rollback: bool) -> Service {
-    service.deployment_configuration.deployment_circuit_breaker = CircuitBreaker { enable: true, rollback };
-    service
 }
 
 pub(super) fn stack(services: Vec<Service>) -> Stack {
