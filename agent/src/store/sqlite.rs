@@ -66,6 +66,9 @@ pub enum StoreError {
     },
 }
 
+/// A row's two keys and its value.
+type Row = ((String, String), String);
+
 /// The open store.
 #[derive(Debug)]
 pub struct Store {
@@ -173,7 +176,7 @@ impl Store {
         Ok(State::loaded(stacks))
     }
 
-    fn rows(&self, query: &str) -> Result<Vec<((String, String), String)>, StoreError> {
+    fn rows(&self, query: &str) -> Result<Vec<Row>, StoreError> {
         let read = || -> rusqlite::Result<Vec<_>> {
             let mut statement = self.connection.prepare(query)?;
             let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
