@@ -10,7 +10,7 @@ pub mod health;
 pub mod ids;
 pub mod services;
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 pub mod step;
 pub mod steps;
 pub mod tasks;

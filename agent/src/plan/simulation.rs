@@ -16,51 +16,51 @@ use crate::observe::{HolderId, Observed, ObservedNetwork};
 use crate::project::zone::Zone;
 use crate::runtime::{ContainerId, ContainerSpec, ContainerState, Health, ObservedContainer, labels};
 use crate::spec::ids::{ServiceName, StackName, TaskId};
-use crate::spec::service::{DeploymentConfiguration, Discovery, LaunchType, RoutingPolicy, Service};
+use crate::spec::service::{CircuitBreaker, DeploymentConfiguration, Discovery, LaunchType, RoutingPolicy, Service};
 use crate::spec::stack::{Stack, Subnet, Vpc};
 use crate::spec::task_definition::{Condition, ContainerDefinition, Dependency, HealthCheck, TaskDefinition};
 use crate::store::state::{ServiceState, State, Task, TaskStatus};
 
 /// What is in a VPC's namespace.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Namespace {
+pub(crate) struct Namespace {
     router: Option<Router>,
     filter: Option<Ruleset>,
     links: BTreeMap<EniId, HolderId>,
 }
 
 /// A machine, the agent's memory of it, and the agent's state.
-pub(super) struct World {
-    pub(super) state: State,
-    pub(super) observed: Observed,
-    pub(super) setting: Setting,
-    pub(super) ids: Ids,
-    pub(super) now: Timestamp,
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) observed: Observed,
+    pub(crate) setting: Setting,
+    pub(crate) ids: Ids,
+    pub(crate) now: Timestamp,
     /// Containers that are there.
-    pub(super) containers: BTreeMap<String, ObservedContainer>,
+    pub(crate) containers: BTreeMap<String, ObservedContainer>,
     /// VPC namespaces that are there.
-    pub(super) namespaces: BTreeMap<HolderId, Namespace>,
+    pub(crate) namespaces: BTreeMap<HolderId, Namespace>,
     /// What resolvers serve, by their run.
-    pub(super) served: BTreeMap<HolderId, Zone>,
+    pub(crate) served: BTreeMap<HolderId, Zone>,
     /// Images that cannot be pulled.
-    pub(super) unpullable: BTreeSet<String>,
+    pub(crate) unpullable: BTreeSet<String>,
     /// Images whose containers end at once, with this code.
-    pub(super) ending: BTreeMap<String, i64>,
+    pub(crate) ending: BTreeMap<String, i64>,
     /// What the checks of an image's containers say as soon as they run.
-    pub(super) health: BTreeMap<String, Health>,
+    pub(crate) health: BTreeMap<String, Health>,
     /// Kinds of the steps that were done, oldest first.
-    pub(super) done: Vec<&'static str>,
+    pub(crate) done: Vec<&'static str>,
     count: i32,
 }
 
-pub(super) const STACK: &str = "shop";
+pub(crate) const STACK: &str = "shop";
 
-pub(super) fn stack_name() -> StackName {
+pub(crate) fn stack_name() -> StackName {
     StackName::new(STACK)
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             state: State::default(),
             observed: Observed::default(),
@@ -84,19 +84,19 @@ impl World {
     }
 
     /// A world in which that stack was brought up and everything has settled.
-    pub(super) fn up(spec: &Stack) -> Self {
+    pub(crate) fn up(spec: &Stack) -> Self {
         let mut world = Self::new();
         world.apply_stack(spec);
         world.settle(Duration::from_secs(120));
         world
     }
 
-    pub(super) fn apply_stack(&mut self, spec: &Stack) {
+    pub(crate) fn apply_stack(&mut self, spec: &Stack) {
         up::apply(&mut self.state, spec, self.now, &mut self.ids).unwrap();
     }
 
     /// One turn's plan, held against the invariants.
-    pub(super) fn plan(&mut self) -> Plan {
+    pub(crate) fn plan(&mut self) -> Plan {
         for stack in self.state.stacks().keys() {
             let holder = self.observed.running(&self.setting.vpc_name(stack)).map(|(holder, _)| holder);
             let network = self.observed.networks.entry(stack.clone()).or_default();
@@ -111,7 +111,7 @@ impl World {
     }
 
     /// Turns until nothing is left to do within `horizon`; the plan is empty then.
-    pub(super) fn settle(&mut self, horizon: Duration) {
+    pub(crate) fn settle(&mut self, horizon: Duration) {
         let end = self.now + horizon;
         for _ in 0..5_000 {
             let Plan { steps, wake_at } = self.plan();
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// Does at most `limit` steps, and says whether there were fewer.
-    pub(super) fn steps(&mut self, mut limit: usize) -> bool {
+    pub(crate) fn steps(&mut self, mut limit: usize) -> bool {
         loop {
             let steps = self.plan().steps;
             if steps.is_empty() {
@@ -149,13 +149,13 @@ impl World {
     }
 
     /// The agent dies and another one starts: it knows its store, and what Docker tells.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.state = State::loaded(self.state.stacks().clone());
         self.observed = Observed { containers: self.containers.clone(), ..Observed::default() };
     }
 
     /// Docker dies with all containers and starts again.
-    pub(super) fn restart_docker(&mut self) {
+    pub(crate) fn restart_docker(&mut self) {
         let names: Vec<String> = self.containers.keys().cloned().collect();
         for name in names {
             self.end(&name, 137);
@@ -165,7 +165,7 @@ impl World {
     }
 
     /// A container's process ends.
-    pub(super) fn end(&mut self, name: &str, exit_code: i64) {
+    pub(crate) fn end(&mut self, name: &str, exit_code: i64) {
         let Some(container) = self.containers.get_mut(name) else { return };
         if matches!(container.state, ContainerState::Running { .. }) {
             let run = HolderId::of(container);
@@ -177,10 +177,15 @@ impl World {
     }
 
     /// Somebody removes a container behind the agent's back.
-    pub(super) fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, name: &str) {
         if let Some(container) = self.containers.remove(name) {
             self.lose(&HolderId::of(&container));
         }
+        self.tell(name);
+    }
+
+    pub(crate) fn set_health(&mut self, name: &str, health: Health) {
+        self.containers.get_mut(name).unwrap().health = Some(health);
         self.tell(name);
     }
 
@@ -235,7 +240,7 @@ impl World {
         HolderId::of(container)
     }
 
-    pub(super) fn perform(&mut self, step: Step) {
+    pub(crate) fn perform(&mut self, step: Step) {
         self.done.push(step.kind());
         match step {
             Step::ImportImage => self.observed.own_image = Some("ecsnet:1".into()),
@@ -308,12 +313,12 @@ impl World {
         }
     }
 
-    pub(super) fn service(&self, name: &str) -> &ServiceState {
+    pub(crate) fn service(&self, name: &str) -> &ServiceState {
         &self.state.stack(&stack_name()).unwrap().services[name]
     }
 
     /// Tasks of a service that nobody asked to stop, oldest first.
-    pub(super) fn live(&self, service: &str) -> Vec<&Task> {
+    pub(crate) fn live(&self, service: &str) -> Vec<&Task> {
         let stack = self.state.stack(&stack_name()).unwrap();
         let mut tasks: Vec<_> =
             stack.tasks.values().filter(|t| t.service.as_str() == service && t.is_wanted()).collect();
@@ -321,27 +326,31 @@ impl World {
         tasks
     }
 
-    pub(super) fn running(&self, service: &str) -> usize {
+    pub(crate) fn running(&self, service: &str) -> usize {
         self.live(service).iter().filter(|t| t.status == TaskStatus::Running).count()
     }
 
     /// Ids of the tasks of a service that run, for later.
-    pub(super) fn live_ids(&self, service: &str) -> Vec<TaskId> {
+    pub(crate) fn live_ids(&self, service: &str) -> Vec<TaskId> {
         self.live(service).iter().map(|t| t.id.clone()).collect()
     }
 
+    pub(crate) fn task(&self, id: &TaskId) -> &Task {
+        &self.state.stack(&stack_name()).unwrap().tasks[id]
+    }
+
     /// The Docker name of a task's container.
-    pub(super) fn app(&self, task: &TaskId, container: &str) -> String {
+    pub(crate) fn app(&self, task: &TaskId, container: &str) -> String {
         self.setting.app_name(&stack_name(), task, &crate::spec::ids::ContainerName::new(container))
     }
 
     /// Messages of a service's events, oldest first, that hold `words`.
-    pub(super) fn said(&self, service: &str, words: &str) -> usize {
+    pub(crate) fn said(&self, service: &str, words: &str) -> usize {
         self.service(service).events.iter().filter(|e| e.message.contains(words)).count()
     }
 
     /// What the stack's resolver serves under a service's name: instance id and health.
-    pub(super) fn instances(&self, service: &str) -> BTreeMap<String, bool> {
+    pub(crate) fn instances(&self, service: &str) -> BTreeMap<String, bool> {
         let resolver = self.setting.resolver_name(&stack_name());
         let zone = self.containers.get(&resolver).and_then(|c| self.served.get(&HolderId::of(c)));
         let answers = zone.and_then(|z| z.names.get(&format!("{service}.shop.local")));
@@ -349,7 +358,7 @@ impl World {
     }
 
     /// Every service has its tasks, RUNNING, linked and, where it has a registry, served; nothing else is there.
-    pub(super) fn assert_complete(&mut self) {
+    pub(crate) fn assert_complete(&mut self) {
         assert_eq!(self.plan().steps, []);
         let stack = self.state.stack(&stack_name()).unwrap();
         let vpc = self.holder(&self.setting.vpc_name(&stack_name()));
@@ -376,7 +385,7 @@ impl World {
     }
 }
 
-pub(super) fn container(name: &str, image: &str) -> ContainerDefinition {
+pub(crate) fn container(name: &str, image: &str) -> ContainerDefinition {
     ContainerDefinition {
         name: crate::spec::ids::ContainerName::new(name),
         image: image.into(),
@@ -405,7 +414,7 @@ pub(super) fn container(name: &str, image: &str) -> ContainerDefinition {
     }
 }
 
-pub(super) fn checked(name: &str, image: &str) -> ContainerDefinition {
+pub(crate) fn checked(name: &str, image: &str) -> ContainerDefinition {
     let second = Duration::from_secs(1);
     let check = HealthCheck {
         command: vec!["CMD".into(), "true".into()],
@@ -417,13 +426,13 @@ pub(super) fn checked(name: &str, image: &str) -> ContainerDefinition {
     ContainerDefinition { health_check: Some(check), ..container(name, image) }
 }
 
-pub(super) fn after(definition: ContainerDefinition, other: &str, condition: Condition) -> ContainerDefinition {
+pub(crate) fn after(definition: ContainerDefinition, other: &str, condition: Condition) -> ContainerDefinition {
     let mut definition = definition;
     definition.depends_on.push(Dependency { container_name: crate::spec::ids::ContainerName::new(other), condition });
     definition
 }
 
-pub(super) fn service(name: &str, count: u32, containers: Vec<ContainerDefinition>) -> Service {
+pub(crate) fn service(name: &str, count: u32, containers: Vec<ContainerDefinition>) -> Service {
     Service {
         service_name: ServiceName::new(name),
         task_definition: TaskDefinition {
@@ -443,11 +452,22 @@ pub(super) fn service(name: &str, count: u32, containers: Vec<ContainerDefinitio
     }
 }
 
-pub(super) fn stack(services: Vec<Service>) -> Stack {
+pub(crate) fn bounds(mut service: Service, minimum: u32, maximum: u32) -> Service {
+    service.deployment_configuration.minimum_healthy_percent = minimum;
+    service.deployment_configuration.maximum_percent = maximum;
+    service
+}
+
+pub(crate) fn breaker(mut service: Service, rollback: bool) -> Service {
+    service.deployment_configuration.deployment_circuit_breaker = CircuitBreaker { enable: true, rollback };
+    service
+}
+
+pub(crate) fn stack(services: Vec<Service>) -> Stack {
     stack_in(services, "10.0.0.0/18", "10.0.64.0/18")
 }
 
-pub(super) fn stack_in(services: Vec<Service>, a: &str, b: &str) -> Stack {
+pub(crate) fn stack_in(services: Vec<Service>, a: &str, b: &str) -> Stack {
     let subnet = |name: &str, zone: &str, cidr: &str| Subnet {
         name: crate::spec::ids::SubnetName::new(name),
         availability_zone: zone.into(),

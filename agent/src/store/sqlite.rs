@@ -248,3 +248,7 @@ impl Store {
 fn json<T: Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
+
+#[cfg(test)]
+#[path = "sqlite_tests.rs"]
+mod tests;
