@@ -79,10 +79,12 @@ impl Stack<'_> {
 
     /// The VPC itself; what is known of its network once its filter is closed and its router stands.
     fn network(&self, steps: &mut Vec<Step>, vpc: &str) -> Option<&ObservedNetwork> {
+        // A newer binary makes a newer image; what runs from the older one goes on.
+        let running = containers::vpc(self.name, &self.stack.record, self.image_of(vpc), self.setting);
         let spec = containers::vpc(self.name, &self.stack.record, self.image, self.setting);
         let resolver = self.setting.resolver_name(self.name);
         let (holder, _) = match self.observed.running(vpc) {
-            Some(running) if self.is_as_wanted(&spec) => running,
+            Some(holder) if self.is_as_wanted(&running) => holder,
             _ => {
                 // Everything that joined the old namespace has to leave it before it can go.
                 let left = [&resolver, vpc].into_iter().find(|name| self.observed.containers.contains_key(*name));
@@ -107,8 +109,9 @@ impl Stack<'_> {
             network.router.as_ref()?;
         }
         let spec = containers::resolver(self.name, &holder.container, self.image, self.setting);
+        let running = containers::resolver(self.name, &holder.container, self.image_of(&resolver), self.setting);
         match self.observed.containers.get(&resolver).map(|c| &c.state) {
-            Some(ContainerState::Running { .. }) if self.is_as_wanted(&spec) => {
+            Some(ContainerState::Running { .. }) if self.is_as_wanted(&running) => {
                 let wanted = dns::zone(self.name, self.stack, self.observed, self.setting);
                 let resolver_run = self.observed.running(&resolver).map(|(run, _)| run);
                 let served = network.zone.as_ref().filter(|(by, _)| Some(by) == resolver_run.as_ref());
@@ -120,6 +123,11 @@ impl Stack<'_> {
             Some(_) => steps.push(Step::RemoveContainer { name: resolver }),
         }
         Some(network)
+    }
+
+    /// The image that a container of ours was made from; the newest one while there is no such container.
+    fn image_of(&self, name: &str) -> &str {
+        self.observed.containers.get(name).map_or(self.image, |container| &container.image)
     }
 
     fn is_as_wanted(&self, spec: &ContainerSpec) -> bool {
