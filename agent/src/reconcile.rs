@@ -205,6 +205,12 @@ impl Reconciler {
         self.observed.failing.retain(|object, _| planned.contains(object));
         for step in steps {
             let object = step.object();
+            // A step under way may still make what would then be left behind: its end is another turn.
+            if let Step::RemoveFiles { stack } = &step
+                && self.in_flight.iter().any(|busy| busy.contains(stack.as_str()))
+            {
+                continue;
+            }
             if let Some(retry) = self.retries.get(&object)
                 && retry.at > tokio::time::Instant::now()
             {

@@ -359,13 +359,20 @@ impl Lens<'_> {
         }
     }
 
-    /// Whether filter and zone in force are those that the state asks for.
+    /// Whether filter and zone in force are those that the state asks for, and every task in service is seen to be linked.
     fn is_published(&self, name: &StackName, stack: &StackState) -> bool {
         let Some(network) = self.observed.networks.get(name) else { return false };
         let ruleset =
             crate::project::security_groups::ruleset(stack, |eni| matches!(network.links.get(eni), Some(None)));
         let zone = crate::project::dns::zone(name, stack, self.observed, self.setting);
-        network.filter.as_ref() == Some(&ruleset) && network.zone.as_ref().map(|(_, z)| z) == Some(&zone)
+        let in_service = stack.tasks.values().filter(|t| t.is_wanted() && t.status == TaskStatus::Running);
+        let mut linked = in_service.map(|task| {
+            let holder = self.observed.running(&self.setting.pause_name(name, &task.id)).map(|(holder, _)| holder);
+            holder.is_some() && network.links.get(&task.eni.id) == Some(&holder)
+        });
+        network.filter.as_ref() == Some(&ruleset)
+            && network.zone.as_ref().map(|(_, z)| z) == Some(&zone)
+            && linked.all(|linked| linked)
     }
 
     /// Why a task stopped, with the container's own words where they say more.
