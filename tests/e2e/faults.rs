@@ -216,7 +216,7 @@ impl PrivateDocker {
         let dir = lab.dir().join("docker");
         std::fs::create_dir_all(&dir).unwrap();
         lab.set("DOCKER_HOST", &format!("unix://{}", dir.join("d.sock").display()));
-        let docker = Self { daemon: Self::spawn(&dir), dir };
+        let mut docker = Self { daemon: Self::spawn(&dir), dir };
         docker.await_answer();
         let mut save = Command::new("docker").args(["save", e2e::lab::IMAGE]).stdout(Stdio::piped()).spawn().unwrap();
         let load = docker.client().arg("load").stdin(save.stdout.take().unwrap()).output().unwrap();
@@ -250,8 +250,13 @@ impl PrivateDocker {
         command
     }
 
-    fn await_answer(&self) {
+    /// dockerd gives up when its containerd takes more than 15 s, as on a busy machine: then it is started anew.
+    fn await_answer(&mut self) {
         eventually("the private Docker answers", || {
+            if self.daemon.try_wait().unwrap().is_some() {
+                let _ = std::fs::remove_file(self.dir.join("pid"));
+                self.daemon = Self::spawn(&self.dir);
+            }
             let answer = self.client().arg("version").output().unwrap();
             let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
             if answer.status.success() {

@@ -35,6 +35,9 @@ use crate::store::sqlite::StoreError;
 /// The largest request: a stack of thousands of services fits.
 const MOST_BYTES: usize = 64 << 20;
 
+/// How long a question that needs Docker waits for it.
+const DOCKER_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Who this agent is.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -181,9 +184,21 @@ impl Server {
         self.ask(|r| look(&Lens { state: &r.state, observed: &r.observed, setting: &r.setting })).await
     }
 
+    /// How to do things; an agent that has just started is given time to have looked at Docker.
     async fn applier(&self) -> Result<Arc<Applier>, Failure> {
-        let applier = self.ask(|r| r.applier()).await?;
-        applier.ok_or_else(|| failure("Docker does not answer", 3))
+        let mut changed = self.changed.clone();
+        let found = async {
+            loop {
+                changed.mark_unchanged();
+                if let Some(applier) = self.ask(|r| r.applier()).await? {
+                    return Ok(applier);
+                }
+                if changed.changed().await.is_err() {
+                    return Err(failure("the agent is ending", 1));
+                }
+            }
+        };
+        tokio::time::timeout(DOCKER_PATIENCE, found).await.unwrap_or_else(|_| Err(failure("Docker does not answer", 3)))
     }
 }
 
