@@ -22,7 +22,7 @@ use crate::store::sqlite::{Store, StoreError};
 
 /// The safety net: everything is looked at anew this often.
 const FULL_LOOK: Duration = Duration::from_secs(60);
-/// Between two tries of reaching a Docker that is away.
+/// Between two tries of reaching a Docker that is away: a daemon that comes back sends no event to those it does not know.
 const DOCKER_RETRY: Duration = Duration::from_millis(500);
 /// When a task without a health check counts as healthy (reference 3.2).
 const HEALTHY_AFTER: Duration = Duration::from_secs(40);
