@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::apply::Applier;
-use crate::control::server;
+use crate::control::{server, socket};
 use crate::plan::Setting;
 use crate::reconcile::{Message, Reconciler};
 use crate::runtime::{Docker, RuntimeError};
@@ -106,7 +106,7 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
     let mut terminate = handle(SignalKind::terminate())?;
     let mut interrupt = handle(SignalKind::interrupt())?;
     let hangup = handle(SignalKind::hangup())?;
-    let listener = server::listen(&settings.socket, docker.address())?;
+    let listener = socket::listen(&settings.socket, docker.address())?;
     let (sender, messages) = mpsc::unbounded_channel();
     let (turns, changed) = watch::channel(0);
     let seed = rand::random();

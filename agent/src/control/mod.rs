@@ -1,10 +1,16 @@
 //! The door for the CLI: HTTP with JSON over a unix socket that is as good as root (pitfall 19).
 //!
-//! [`api`] is what goes over it, shared with the CLI; [`server`] asks the reconcile loop and decides nothing.
+//! [`api`] is what goes over it, shared with the CLI; [`server`] has the routes and asks the reconcile loop; the handlers are
+//! in `change` (what is wished for), `question` and `follow` (answers that go on). Nothing is decided here.
 
 pub mod api;
+mod change;
 pub mod dig;
+mod failure;
+mod follow;
 pub mod inspect;
+mod question;
 pub mod server;
+pub mod socket;
 pub mod target;
 pub mod view;

@@ -207,7 +207,7 @@ pub fn readiness(task: &Task, definition: &ContainerDefinition, now: jiff::Times
                 Condition::Success => "SUCCESS",
                 Condition::Healthy => "HEALTHY",
             };
-            format!("container {} waits for {name} ({condition})", definition.name)
+            format!("its containers ({} depends on {name}: {condition})", definition.name)
         });
     }
     waiting.map_or(Readiness::Ready, Readiness::Waiting)

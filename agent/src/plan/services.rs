@@ -313,12 +313,17 @@ impl Scheduler<'_> {
         }
         self.stop_tasks(&surplus, &scaling);
 
-        // Unhealthy ones: their replacement starts first where maximumPercent leaves room (3.6).
+        // Unhealthy ones: their replacement starts first where maximumPercent leaves room; else one goes, and the next when
+        // its replacement is healthy (3.6).
         let good = tasks.iter().filter(|t| t.primary && t.healthy).count() as u32;
-        let replaced = tasks.iter().filter(|t| t.primary && !t.unhealthy).count() as u32 >= desired;
-        let no_room = !replaced && tasks.len() as u32 >= upper;
-        let failing: Vec<&Counted> =
-            tasks.iter().filter(|t| t.primary && t.unhealthy && (good >= desired || no_room)).collect();
+        let starting = tasks.iter().filter(|t| t.primary && !t.healthy && !t.unhealthy).count() as u32;
+        let no_room = good + starting < desired && tasks.len() as u32 >= upper;
+        let mut failing: Vec<&Counted> = tasks.iter().filter(|t| t.primary && t.unhealthy).collect();
+        failing.sort_by_key(|t| (t.created_at, &t.id));
+        if good < desired {
+            let next = no_room && starting == 0 && self.leaving() == 0;
+            failing.truncate(usize::from(next));
+        }
         if !failing.is_empty() {
             // The second stage of the circuit breaker counts failed health (3.3).
             let failed = failing.len() as u32;
@@ -342,6 +347,13 @@ impl Scheduler<'_> {
         self.stop_tasks(&all, &format!("Scaling activity initiated by (deployment {})", primary.id));
     }
 
+    /// How many of the service's tasks are on their way to STOPPED.
+    fn leaving(&self) -> usize {
+        let Some(stack) = self.state.stack(self.stack) else { return 0 };
+        let mine = stack.tasks.values().filter(|t| &t.service == self.service);
+        mine.filter(|t| !t.is_wanted() && t.status != TaskStatus::Stopped).count()
+    }
+
     fn stop_tasks(&mut self, tasks: &[&Counted], reason: &str) {
         if tasks.is_empty() {
             return;
@@ -361,9 +373,7 @@ impl Scheduler<'_> {
 
     /// Says that a deployment is done and that the service is steady, once each (3.9).
     fn settle(&mut self, primary: &Deployment, tasks: &[Counted], desired: u32, upper: u32, lower: u32, said: bool) {
-        let Some(stack) = self.state.stack(self.stack) else { return };
-        let mine = stack.tasks.values().filter(|t| &t.service == self.service);
-        let leaving = mine.filter(|t| !t.is_wanted() && t.status != TaskStatus::Stopped).count();
+        let leaving = self.leaving();
         let all_there = tasks.len() as u32 == desired && tasks.iter().all(|t| t.primary && t.healthy);
         if primary.rollout == Rollout::InProgress && all_there {
             let id = primary.id.clone();

@@ -68,17 +68,23 @@ impl Display {
     }
 }
 
-/// What is going on, one line each: pulls, tasks, and what stands in the way.
+/// What is going on, one line each: pulls, tasks, and what stands in the way; not where a task stands for a second time.
 fn lines(progress: &Progress) -> Vec<String> {
     let pulls = progress.pulls.iter().map(|(image, state)| format!("pull {image}: {state}"));
     let tasks = progress.tasks.iter().map(task_line);
-    let waiting = progress.waiting.iter().map(|line| format!("waiting: {line}"));
+    let told: Vec<String> = progress.tasks.iter().map(|task| format!("{} is ", who(task))).collect();
+    let waiting = progress.waiting.iter().filter(|line| !told.iter().any(|task| line.starts_with(task)));
+    let waiting = waiting.map(|line| format!("waiting: {line}"));
     pulls.chain(tasks).chain(waiting).collect()
+}
+
+fn who(task: &TaskView) -> String {
+    format!("service {}: task {}", task.ecsnet.service, short(&task.ecsnet.task_id))
 }
 
 fn task_line(task: &TaskView) -> String {
     let extra = &task.ecsnet;
-    let mut line = format!("service {}: task {} {}", extra.service, short(&extra.task_id), task.last_status);
+    let mut line = format!("{} {}", who(task), task.last_status);
     if task.last_status == "RUNNING" && task.health_status != "UNKNOWN" {
         line.push(' ');
         line.push_str(&task.health_status);
@@ -116,7 +122,10 @@ mod tests {
             steady: false,
             deleting: false,
             failed: None,
-            waiting: vec!["service orders: 1 of 2 tasks run, since 12 s".to_owned()],
+            waiting: vec![
+                "service orders: 1 of 2 tasks run, since 12 s".to_owned(),
+                "service web: task aaaaaaaa is RUNNING and waits for its health check".to_owned(),
+            ],
             tasks: vec![task('a', "web", "RUNNING"), stopped],
             services: vec![],
             pulls: vec![("nginx:1".to_owned(), "12 of 40 MB".to_owned())],
@@ -144,6 +153,9 @@ mod tests {
 
     #[test]
     fn obstacles_are_one_a_line() {
-        insta::assert_snapshot!(obstacles(&progress()), @"service orders: 1 of 2 tasks run, since 12 s");
+        insta::assert_snapshot!(obstacles(&progress()), @r"
+          service orders: 1 of 2 tasks run, since 12 s
+          service web: task aaaaaaaa is RUNNING and waits for its health check
+        ");
     }
 }

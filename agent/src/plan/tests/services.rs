@@ -222,6 +222,30 @@ fn an_unhealthy_task_is_replaced(#[case] maximum: u32, #[case] start_first: bool
 }
 
 #[test]
+fn unhealthy_tasks_without_room_go_one_at_a_time() {
+    let service = bounds(service("web", 3, vec![checked("app", "web:1")]), 0, 100);
+    let mut world = World::up(&stack(vec![service]));
+    let sick = world.live_ids("web");
+    world.health.insert("web:1".into(), Health::Starting);
+    for id in &sick {
+        world.set_health(&world.app(id, "app"), Health::Unhealthy);
+    }
+    for left in (0..3).rev() {
+        world.settle(MINUTE);
+        let wanted: Vec<_> = sick.iter().filter(|id| world.task(id).is_wanted()).collect();
+        assert_eq!(wanted.len(), left, "the next one waits for the replacement of the one before");
+        assert_eq!(world.live("web").len(), 3);
+        let fresh = world.live_ids("web").into_iter().filter(|id| !sick.contains(id));
+        let fresh = fresh.map(|id| world.app(&id, "app")).collect::<Vec<_>>();
+        for app in fresh {
+            world.set_health(&app, Health::Healthy);
+        }
+    }
+    world.settle(MINUTE);
+    world.assert_complete();
+}
+
+#[test]
 fn within_its_grace_period_an_unhealthy_task_stays() {
     let mut service = service("web", 1, vec![checked("app", "web:1")]);
     service.health_check_grace_period_seconds = 300;

@@ -1,0 +1,122 @@
+//! Requests that change what is wished for: up, plan (of a copy), down, stop, scale. The loop does the rest.
+
+use axum::Json;
+use axum::extract::{Query, State as Shared};
+
+use super::api::{ChangeLine, ErrorReply, ScaleRequest, StopRequest, TaskView, UpReply, UpRequest};
+use super::failure::{Failure, failure};
+use super::server::{Server, Which, known_stack};
+use super::target;
+use super::view::{Lens, notes};
+use crate::plan::ids::Ids;
+use crate::plan::up;
+use crate::spec::ids::{ServiceName, StackName, TaskId};
+use crate::store::state::State;
+
+pub(super) async fn bring_up(
+    Shared(server): Shared<Server>,
+    Json(request): Json<UpRequest>,
+) -> Result<Json<UpReply>, Failure> {
+    let notes = notes(&request.stack);
+    let changes = server.ask(move |r| r.change(|state, ids| up_in(state, &request, ids))).await??;
+    Ok(Json(UpReply { changes, notes }))
+}
+
+fn up_in(state: &mut State, request: &UpRequest, ids: &mut Ids) -> Result<Vec<ChangeLine>, Failure> {
+    Ok(up::apply(state, &request.stack, jiff::Timestamp::now(), ids)?)
+}
+
+pub(super) async fn show_plan(
+    Shared(server): Shared<Server>,
+    Json(request): Json<UpRequest>,
+) -> Result<Json<UpReply>, Failure> {
+    let notes = notes(&request.stack);
+    let changes = server
+        .ask(move |r| {
+            // The same decision as `up`, on a state that is thrown away.
+            let mut draft = r.state.clone();
+            up_in(&mut draft, &request, &mut r.ids)
+        })
+        .await??;
+    Ok(Json(UpReply { changes, notes }))
+}
+
+pub(super) async fn take_down(Shared(server): Shared<Server>, Query(which): Query<Which>) -> Result<(), Failure> {
+    let name = which.stack.ok_or_else(|| failure("which stack?", 2))?;
+    server
+        .ask(move |r| {
+            let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
+            let stack = known_stack(&lens, Some(&name))?.ok_or_else(|| failure("which stack?", 2))?;
+            r.change(|state, _| -> Result<(), Failure> {
+                up::delete(state, &stack);
+                Ok(())
+            })
+        })
+        .await?
+}
+
+pub(super) async fn stop_task(
+    Shared(server): Shared<Server>,
+    Json(request): Json<StopRequest>,
+) -> Result<Json<TaskView>, Failure> {
+    let view = server
+        .ask(move |r| -> Result<TaskView, Failure> {
+            let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
+            let found = target::find_one(&lens, &request.target)?;
+            let (stack, task) = (StackName::new(found.stack), TaskId::new(found.task_id));
+            r.change(|state, _| -> Result<(), Failure> {
+                up::stop_task(state, &stack, &task, request.reason, jiff::Timestamp::now());
+                Ok(())
+            })?;
+            let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
+            let in_stack = r.state.stack(&stack).and_then(|s| Some((s, s.tasks.get(&task)?)));
+            let (in_stack, task) = in_stack.ok_or_else(|| failure("the task is gone", 1))?;
+            Ok(lens.task(&stack, in_stack, task))
+        })
+        .await??;
+    Ok(Json(view))
+}
+
+pub(super) async fn scale(Shared(server): Shared<Server>, Json(request): Json<ScaleRequest>) -> Result<(), Failure> {
+    server
+        .ask(move |r| -> Result<(), Failure> {
+            let mut counts = Vec::new();
+            for (given, count) in &request.counts {
+                let (stack, service) = match given.split_once('/') {
+                    Some((stack, service)) => (Some(stack), service),
+                    None => (None, given.as_str()),
+                };
+                let found = r.state.stacks().iter().filter(|(n, s)| {
+                    stack.is_none_or(|wanted| n.as_str() == wanted)
+                        && s.services.get(service).is_some_and(|service| !service.leaving)
+                });
+                let found: Vec<StackName> = found.map(|(n, _)| n.clone()).collect();
+                match found.as_slice() {
+                    [one] => counts.push((one.clone(), ServiceName::new(service), *count)),
+                    [] => {
+                        let known: Vec<String> = r
+                            .state
+                            .stacks()
+                            .iter()
+                            .flat_map(|(n, s)| s.services.keys().map(move |service| format!("{n}/{service}")))
+                            .collect();
+                        let hint = Some(format!("services: {}", known.join(", ")));
+                        let message = format!("no service `{given}`");
+                        return Err(Failure(ErrorReply { message, hint, exit_code: 2 }));
+                    }
+                    several => {
+                        let hint = several.iter().map(|n| format!("{n}/{service}")).collect::<Vec<_>>().join(", ");
+                        let message = format!("`{given}` names services of several stacks");
+                        return Err(Failure(ErrorReply { message, hint: Some(hint), exit_code: 2 }));
+                    }
+                }
+            }
+            r.change(|state, _| {
+                for (stack, service, count) in &counts {
+                    up::scale(state, stack, service, *count);
+                }
+                Ok(())
+            })
+        })
+        .await?
+}

@@ -1,0 +1,106 @@
+//! Requests that only ask: stacks, tasks, services, targets, one thing in full, and the resolver.
+
+use std::path::PathBuf;
+
+use axum::Json;
+use axum::extract::{Query, State as Shared};
+use serde_json::Value;
+
+use super::api::{DigReply, DigRequest, ErrorReply, Services, StackSummary, Target, TaskView, Tasks};
+use super::failure::{Failure, failure};
+use super::server::{Server, Which, WhichTarget, WhichThing, known_stack};
+use super::{dig, inspect, target};
+use crate::spec::ids::StackName;
+
+pub(super) async fn stacks(Shared(server): Shared<Server>) -> Result<Json<Vec<StackSummary>>, Failure> {
+    let list = server.look(|lens| lens.state.stacks().iter().map(|(n, s)| lens.summary(n, s)).collect()).await?;
+    Ok(Json(list))
+}
+
+pub(super) async fn tasks(Shared(server): Shared<Server>, Query(which): Query<Which>) -> Result<Json<Tasks>, Failure> {
+    let tasks = server
+        .look(move |lens| {
+            let chosen = known_stack(lens, which.stack.as_deref())?;
+            let stacks = lens.state.stacks().iter().filter(|(n, _)| chosen.as_ref().is_none_or(|c| c == *n));
+            let mut tasks: Vec<TaskView> =
+                stacks.flat_map(|(n, s)| s.tasks.values().map(|t| lens.task(n, s, t))).collect();
+            tasks.sort_by(|a, b| (&a.ecsnet.stack, &a.created_at).cmp(&(&b.ecsnet.stack, &b.created_at)));
+            Ok::<_, Failure>(tasks)
+        })
+        .await??;
+    Ok(Json(Tasks { tasks }))
+}
+
+pub(super) async fn services(
+    Shared(server): Shared<Server>,
+    Query(which): Query<Which>,
+) -> Result<Json<Services>, Failure> {
+    let services = server
+        .look(move |lens| {
+            let chosen = known_stack(lens, which.stack.as_deref())?;
+            let stacks = lens.state.stacks().iter().filter(|(n, _)| chosen.as_ref().is_none_or(|c| c == *n));
+            let services = stacks.flat_map(|(n, s)| s.services.iter().map(|(sn, ss)| lens.service(n, s, sn, ss)));
+            Ok::<_, Failure>(services.collect())
+        })
+        .await??;
+    Ok(Json(Services { services }))
+}
+
+pub(super) async fn find_target(
+    Shared(server): Shared<Server>,
+    Query(which): Query<WhichTarget>,
+) -> Result<Json<Vec<Target>>, Failure> {
+    Ok(Json(server.look(move |lens| target::find(lens, &which.target)).await??))
+}
+
+pub(super) async fn inspect_one(
+    Shared(server): Shared<Server>,
+    Query(which): Query<WhichThing>,
+) -> Result<Json<Value>, Failure> {
+    let (mut value, kernel) = server.look(move |lens| inspect::describe(lens, &which.kind, &which.id)).await??;
+    if !matches!(kernel, inspect::Kernel::Nothing) {
+        let applier = server.applier().await?;
+        value["kernel"] = inspect::with_kernel(&applier, kernel).await;
+    }
+    Ok(Json(value))
+}
+
+pub(super) async fn ask_resolver(
+    Shared(server): Shared<Server>,
+    Json(request): Json<DigRequest>,
+) -> Result<Json<DigReply>, Failure> {
+    let query = dig::question(&request)?;
+    if let Some(from) = request.from {
+        let (pid, address, who) = server
+            .look(move |lens| -> Result<_, Failure> {
+                let mut found = target::find(lens, &from)?;
+                let target = found.swap_remove(0);
+                let pid = target.holder.as_ref().map(|h| h.pid);
+                let pid = pid.ok_or_else(|| failure(format!("task {} has no network", target.task_id), 1))?;
+                let stack = lens.state.stack(&StackName::new(&target.stack));
+                let router = stack.map(|s| crate::project::security_groups::router(&s.record));
+                let address = router.and_then(|r| r.resolver_addresses().first().copied());
+                let address = address.ok_or_else(|| failure("the stack has no resolver address", 1))?;
+                Ok((pid, address, format!("{} ({})", target.service, target.task_id)))
+            })
+            .await??;
+        return Ok(Json(dig::ask_from(pid, address, who, query).await?));
+    }
+    let dir = server
+        .look(move |lens| -> Result<PathBuf, Failure> {
+            let names: Vec<&StackName> = lens.state.stacks().keys().collect();
+            let stack = match (known_stack(lens, request.stack.as_deref())?, names.as_slice()) {
+                (Some(stack), _) => stack,
+                (None, [one]) => (*one).clone(),
+                (None, []) => return Err(failure("no stack is up", 2)),
+                (None, several) => {
+                    let hint = several.iter().map(|n| format!("--stack {n}")).collect::<Vec<_>>().join(", ");
+                    let message = "several stacks are up: which one's resolver?".to_owned();
+                    return Err(Failure(ErrorReply { message, hint: Some(hint), exit_code: 2 }));
+                }
+            };
+            Ok(lens.setting.resolver_dir(&stack))
+        })
+        .await??;
+    Ok(Json(dig::ask_socket(&dir, query).await?))
+}

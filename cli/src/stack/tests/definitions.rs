@@ -1,0 +1,320 @@
+//! Task definitions: ECS's checks, what has no effect here, what a flag overrides, and files that people published.
+
+use super::*;
+
+#[test]
+fn a_definition_that_says_nothing_of_networks_is_bridge_as_in_ecs() {
+    insta::assert_snapshot!(report_of("name: shop\nservices:\n  web:\n    taskDefinition: { family: web, containerDefinitions: [ { name: a, image: a, memory: 9 } ] }\n"), @r###"
+error: network mode `bridge` is not emulated yet
+ --> stack.yaml:3:3
+  |
+3 |   web:
+  |   ^^^
+  |
+  = hint: --network-mode awsvpc, or `networkMode: awsvpc` in the stack file; without either ECS runs it in bridge mode
+"###);
+    stack_of(
+        "name: shop\nlaunchType: FARGATE\nservices:\n  web:\n    taskDefinition: { family: web, containerDefinitions: [ { name: a, image: a, memory: 9 } ] }\n",
+    );
+}
+
+#[test]
+fn containers_are_checked_in_ecs_words() {
+    insta::assert_snapshot!(report_of_definition("task.yaml", r#"family: we b
+networkMode: awsvpc
+cpu: 64
+memory: 2 GB
+containerDefinitions:
+  - name: a
+    image: a
+    memory: 4096
+    memoryReservation: 5000
+    essential: false
+    portMappings:
+      - { containerPort: 80, hostPort: 8080 }
+      - { containerPort: 70000 }
+    dependsOn:
+      - { containerName: b, condition: HEALTHY }
+      - { containerName: sidecar, condition: START }
+    healthCheck: { command: [CMD, x], interval: 301, retries: 0 }
+  - name: b
+    essential: false
+    portMappings: [ { containerPort: "80" } ]
+    dependsOn: [ { containerName: a, condition: START } ]
+    hostname: b
+    links: [a]
+    ulimits: [ { name: nofile, softLimit: 9, hardLimit: 8 } ]
+  - { name: b, image: b, essential: false, dependsOn: [ { containerName: a, condition: DONE } ] }
+"#), @r###"
+error: Family contains invalid characters.
+ --> task.yaml:1:9
+  |
+1 | family: we b
+  |         ^^^^
+  |
+  = hint: letters, digits, `-` and `_`, at most 255
+
+error: Invalid 'cpu' setting for task. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.
+ --> task.yaml:3:6
+  |
+3 | cpu: 64
+  |      ^^
+  |
+  = hint: 128 to 196608 units; 1024 units are one vCPU
+
+error: Task definition doesn't have any essential container
+ --> task.yaml:5:1
+  |
+5 | containerDefinitions:
+  | ^^^^^^^^^^^^^^^^^^^^
+
+error: Invalid setting for container 'a'. The 'memory' setting for container 'a' is greater than for the task
+ --> task.yaml:8:13
+  |
+8 |     memory: 4096
+  |             ^^^^
+
+error: Invalid setting for container 'a'. 'memory' must be greater than or equal to 'memoryReservation'
+ --> task.yaml:9:24
+  |
+9 |     memoryReservation: 5000
+  |                        ^^^^
+
+error: When networkMode=awsvpc, the host ports and container ports in port mappings must match.
+  --> task.yaml:12:40
+   |
+12 |       - { containerPort: 80, hostPort: 8080 }
+   |                                        ^^^^
+
+error: Invalid 'containerPort' setting for container 'a'
+  --> task.yaml:13:26
+   |
+13 |       - { containerPort: 70000 }
+   |                          ^^^^^
+   |
+   = hint: a port is from 1 to 65535
+
+error: Container dependencies cannot form a cycle
+  --> task.yaml:14:5
+   |
+14 |     dependsOn:
+   |     ^^^^^^^^^
+   |
+   = hint: a → b → a
+
+error: A dependency container with HEALTHY condition must have health check configured
+  --> task.yaml:15:40
+   |
+15 |       - { containerName: b, condition: HEALTHY }
+   |                                        ^^^^^^^
+
+error: Cannot depend on container + 'sidecar' because it does not exist
+  --> task.yaml:16:26
+   |
+16 |       - { containerName: sidecar, condition: START }
+   |                          ^^^^^^^
+
+error: Health check interval must be less than or equal to the maximum allowed value 300 for container 'a'
+  --> task.yaml:17:49
+   |
+17 |     healthCheck: { command: [CMD, x], interval: 301, retries: 0 }
+   |                                                 ^^^
+
+error: Health check retries must be greater than or equal to the minimum allowed value 1 for container 'a'
+  --> task.yaml:17:63
+   |
+17 |     healthCheck: { command: [CMD, x], interval: 301, retries: 0 }
+   |                                                               ^
+
+error: Container.image should not be null or empty.
+  --> task.yaml:18:5
+   |
+18 |   - name: b
+   |     ^^^^^^^
+
+error: TCP container port '80' is used multiple times in task when networkMode=awsvpc.
+  --> task.yaml:20:38
+   |
+20 |     portMappings: [ { containerPort: "80" } ]
+   |                                      ^^^^
+
+error: hostname is not supported on container when networkMode=awsvpc
+  --> task.yaml:22:15
+   |
+22 |     hostname: b
+   |               ^
+
+error: Links are not supported when networkMode=awsvpc.
+  --> task.yaml:23:12
+   |
+23 |     links: [a]
+   |            ^^
+
+error: Soft limit exceeds hard limit for ulimit nofile
+  --> task.yaml:24:43
+   |
+24 |     ulimits: [ { name: nofile, softLimit: 9, hardLimit: 8 } ]
+   |                                           ^
+
+error: Container names must be unique within a task definition
+  --> task.yaml:25:13
+   |
+25 |   - { name: b, image: b, essential: false, dependsOn: [ { containerName: a, condition: DONE } ] }
+   |             ^
+
+error: expected `START` or `COMPLETE` or `SUCCESS` or `HEALTHY`, found `DONE`
+  --> task.yaml:25:88
+   |
+25 |   - { name: b, image: b, essential: false, dependsOn: [ { containerName: a, condition: DONE } ] }
+   |                                                                                        ^^^^
+"###);
+}
+
+#[test]
+fn fargate_has_sizes() {
+    insta::assert_snapshot!(report_of_definition("task.yaml", "family: web\nrequiresCompatibilities: [FARGATE]\nmemory: 3GB\ncontainerDefinitions: [ { name: a, image: a } ]\n"), @r###"
+error: Fargate requires that 'cpu' be defined at the task level
+ --> task.yaml:1:1
+  |
+1 | family: web
+  | ^^^^^^^^^^^
+"###);
+    insta::assert_snapshot!(report_of_definition("task.yaml", "family: web\nrequiresCompatibilities: [FARGATE]\ncpu: .25 vCPU\nmemory: 3GB\nnetworkMode: bridge\ncontainerDefinitions: [ { name: a, image: a } ]\n"), @r###"
+error: No Fargate configuration exists for given values.
+ --> task.yaml:4:9
+  |
+4 | memory: 3GB
+  |         ^^^
+  |
+  = hint: with 256 units, memory is one of 512, 1024, 2048
+
+error: Fargate only supports network mode 'awsvpc'.
+ --> task.yaml:5:14
+  |
+5 | networkMode: bridge
+  |              ^^^^^^
+"###);
+}
+
+#[test]
+fn fields_of_ecs_that_do_nothing_here_are_named() {
+    insta::assert_snapshot!(report_of_definition("task.yaml", r#"taskDefinition:
+  family: web
+  revision: 3
+  status: ACTIVE
+  networkMode: awsvpc
+  taskRoleArn: arn:aws:iam::1:role/x
+  volumes: []
+  containerDefinitions:
+    - name: a
+      image: a
+      memory: 64
+      privileged: false
+      mountPoints: []
+      linuxParameters: { swappiness: 1, initProcessEnabled: true }
+      logConfiguration: { logDriver: awslogs }
+      healthCheck: { command: [/healthcheck] }
+"#), @r###"
+warning: `taskRoleArn` has no effect yet
+ --> task.yaml:6:3
+  |
+6 |   taskRoleArn: arn:aws:iam::1:role/x
+  |   ^^^^^^^^^^^
+
+warning: `swappiness` has no effect yet
+  --> task.yaml:14:26
+   |
+14 |       linuxParameters: { swappiness: 1, initProcessEnabled: true }
+   |                          ^^^^^^^^^^
+
+warning: `logConfiguration` has no effect yet
+  --> task.yaml:15:7
+   |
+15 |       logConfiguration: { logDriver: awslogs }
+   |       ^^^^^^^^^^^^^^^^
+
+warning: this health check is never run: its command begins with `/healthcheck`, not with `CMD` or `CMD-SHELL`
+  --> task.yaml:16:31
+   |
+16 |       healthCheck: { command: [/healthcheck] }
+   |                               ^^^^^^^^^^^^^
+   |
+   = hint: ["CMD", "/healthcheck", …]
+"###);
+}
+
+#[test]
+fn describes_output_is_taken_as_it_is() {
+    let definition = definition_of(
+        "{\"taskDefinition\": {\"taskDefinitionArn\": \"x\", \"revision\": 1, \"family\": \"web\", \"networkMode\": \"awsvpc\", \"cpu\": \"1 vCPU\", \"memory\": \"2GB\", \"registeredBy\": \"x\", \"containerDefinitions\": [{\"name\": \"a\", \"image\": \"a\", \"memory\": \"64\", \"environment\": []}]}, \"tags\": []}",
+    );
+    assert_eq!((definition.cpu, definition.memory), (Some(1024), Some(2048)));
+    assert_eq!(definition.container_definitions[0].memory, Some(64));
+}
+
+#[test]
+fn a_flag_that_overrides_a_definition_says_what_it_drops() {
+    let stack = "name: shop\nservices:\n  web:\n    taskDefinition: task.yaml\n";
+    let definition = "family: web\nnetworkMode: bridge\ncontainerDefinitions:\n  - { name: a, image: a, memory: 64, links: [b], portMappings: [ { containerPort: 80, hostPort: 8080 } ] }\n";
+    let folder = Folder::with(&[("stack.yaml", stack), ("task.yaml", definition)]);
+    let overrides = Overrides { network_mode: Some(NetworkMode::Awsvpc), connect: None };
+    insta::assert_snapshot!(folder.report(&overrides), @r###"
+warning: `links` is dropped: awsvpc has no such thing
+ --> task.yaml:4:38
+  |
+4 |   - { name: a, image: a, memory: 64, links: [b], portMappings: [ { containerPort: 80, hostPort: 8080 } ] }
+  |                                      ^^^^^
+
+warning: host port 8080 is dropped: in awsvpc the task is reached at its own address, port 80
+ --> task.yaml:4:97
+  |
+4 |   - { name: a, image: a, memory: 64, links: [b], portMappings: [ { containerPort: 80, hostPort: 8080 } ] }
+  |                                                                                                 ^^^^
+"###);
+    let stack = folder.load(&overrides).stack.unwrap();
+    assert_eq!(stack.services["web"].task_definition.container_definitions[0].port_mappings[0].host_port, None);
+    insta::assert_snapshot!(folder.report(&Overrides { network_mode: Some(NetworkMode::Host), connect: Some(Connect::AppMesh) }), @r###"
+error: When networkMode=host, the host ports and container ports in port mappings must match.
+ --> task.yaml:4:97
+  |
+4 |   - { name: a, image: a, memory: 64, links: [b], portMappings: [ { containerPort: 80, hostPort: 8080 } ] }
+  |                                                                                                 ^^^^
+
+error: connect `app-mesh` is not emulated yet
+ |
+ = hint: --connect discovery
+
+error: network mode `host` is not emulated yet
+ |
+ = hint: leave the flag out, or --network-mode awsvpc
+"###);
+}
+
+/// Files that other people published: no panic, and every word about them can be justified.
+#[test]
+fn published_task_definitions_get_justified_messages() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    let corpus = std::env::var_os("ECSNET_CORPUS").map_or(corpus, PathBuf::from);
+    if !corpus.is_dir() {
+        eprintln!("skipped: no corpus at {}", corpus.display());
+        return;
+    }
+    for kind in ["task-definitions", "malformed"] {
+        let mut files: Vec<_> = std::fs::read_dir(corpus.join(kind)).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        assert!(!files.is_empty());
+        for file in files {
+            let stack =
+                format!("name: shop\nnetworkMode: awsvpc\nservices:\n  web:\n    taskDefinition: {}\n", file.display());
+            let folder = Folder::with(&[("stack.yaml", &stack)]);
+            let overrides = Overrides { network_mode: Some(NetworkMode::Awsvpc), connect: None };
+            let loaded = folder.load(&overrides);
+            println!("{}", report::render(&loaded.problems, &loaded.sources, false));
+            let errors: Vec<_> = loaded.problems.iter().filter(|p| p.severity == Severity::Error).collect();
+            if kind == "malformed" {
+                assert_eq!(errors.len(), 1, "{}: {errors:?}", file.display());
+                assert!(errors[0].message.starts_with("not valid JSON: "));
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Services and deployments.
+
+use super::*;
+
+#[test]
+fn what_is_not_emulated_is_refused_or_said_to_have_no_effect() {
+    insta::assert_snapshot!(report_of(r#"name: shop
+networkMode: bridge
+connect: app-mesh
+vpc: { hostAccess: true }
+capacity: []
+loadBalancers: {}
+targetGroups: {}
+services:
+  web:
+    taskDefinition: web.json
+    placement: {}
+    networkMode: host
+  orders:
+    taskDefinition: { family: orders, containerDefinitions: [ { name: a, image: a, memory: 9 } ] }
+"#), @r###"
+error: network mode `bridge` is not emulated yet
+ --> stack.yaml:2:14
+  |
+2 | networkMode: bridge
+  |              ^^^^^^
+  |
+  = hint: networkMode: awsvpc
+
+error: connect `app-mesh` is not emulated yet
+ --> stack.yaml:3:10
+  |
+3 | connect: app-mesh
+  |          ^^^^^^^^
+  |
+  = hint: connect: discovery
+
+error: `hostAccess: true` is not emulated yet
+ --> stack.yaml:4:8
+  |
+4 | vpc: { hostAccess: true }
+  |        ^^^^^^^^^^
+  |
+  = hint: leave it out, and reach tasks with `ecsnet run --from TASK -- CMD`
+
+warning: `capacity` has no effect yet
+ --> stack.yaml:5:1
+  |
+5 | capacity: []
+  | ^^^^^^^^
+
+error: `loadBalancers` is not emulated yet
+ --> stack.yaml:6:1
+  |
+6 | loadBalancers: {}
+  | ^^^^^^^^^^^^^
+  |
+  = hint: `connect: discovery` needs none
+
+error: `targetGroups` is not emulated yet
+ --> stack.yaml:7:1
+  |
+7 | targetGroups: {}
+  | ^^^^^^^^^^^^
+  |
+  = hint: `connect: discovery` needs none
+
+warning: `placement` has no effect yet
+  --> stack.yaml:11:5
+   |
+11 |     placement: {}
+   |     ^^^^^^^^^
+
+error: network mode `host` is not emulated yet
+  --> stack.yaml:12:18
+   |
+12 |     networkMode: host
+   |                  ^^^^
+   |
+   = hint: --network-mode awsvpc, or `networkMode: awsvpc` in the service
+"###);
+}
+
+#[test]
+fn deployments_that_could_never_go_on_are_refused() {
+    insta::assert_snapshot!(report_of("name: shop\nservices:\n  web:\n    taskDefinition: web.json\n    deployment: { maximumPercent: 100 }\n  orders:\n    taskDefinition: web.json\n    deploymentConfiguration: { minimumHealthyPercent: 101 }\n"), @r###"
+error: Both maximumPercent and minimumHealthyPercent cannot be 100 as this will block deployments.
+ --> stack.yaml:5:17
+  |
+5 |     deployment: { maximumPercent: 100 }
+  |                 ^^^^^^^^^^^^^^^^^^^^^
+
+error: minimumHealthyPercent must be at most 100
+ --> stack.yaml:8:55
+  |
+8 |     deploymentConfiguration: { minimumHealthyPercent: 101 }
+  |                                                       ^^^
+"###);
+}
+
+#[test]
+fn names_of_stacks_and_services_have_their_rules() {
+    insta::assert_snapshot!(report_of("name: shop-envoy\nnamespace: shop..local\nservices:\n  we b: { taskDefinition: web.json }\n"), @r###"
+error: a stack's name cannot end in `-envoy`
+ --> stack.yaml:1:7
+  |
+1 | name: shop-envoy
+  |       ^^^^^^^^^^
+  |
+  = hint: containers of ecsnet's own have such names
+
+error: `shop..local` cannot be a DNS namespace
+ --> stack.yaml:2:12
+  |
+2 | namespace: shop..local
+  |            ^^^^^^^^^^^
+  |
+  = hint: labels of up to 63 letters, digits and `-`, joined by dots, for example `shop.local`
+
+error: ServiceName must match ^[a-zA-Z0-9\-_]{1,255}$, but was we b
+ --> stack.yaml:4:3
+  |
+4 |   we b: { taskDefinition: web.json }
+  |   ^^^^
+
+error: `we b` cannot be a Cloud Map service's name
+ --> stack.yaml:4:3
+  |
+4 |   we b: { taskDefinition: web.json }
+  |   ^^^^
+  |
+  = hint: up to 127 letters, digits, `-` and `_` in labels of up to 63
+"###);
+    insta::assert_snapshot!(report_of("name: Shop\nservices: {}\n"), @r###"
+error: `Shop` cannot be a stack's name
+ --> stack.yaml:1:7
+  |
+1 | name: Shop
+  |       ^^^^
+  |
+  = hint: a lower-case letter, then up to 30 lower-case letters, digits and `-`
+"###);
+}
