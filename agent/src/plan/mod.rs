@@ -9,15 +9,13 @@ pub mod containers;
 pub mod health;
 pub mod ids;
 pub mod services;
-#[cfg(test)]
-pub(crate) mod simulation;
 pub mod step;
 pub mod steps;
 pub mod tasks;
 pub mod up;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
