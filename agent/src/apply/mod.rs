@@ -4,6 +4,7 @@
 //! the reconcile loop folds into what is observed; nothing is taken for granted.
 
 pub mod crash;
+pub mod kept_logs;
 mod network;
 mod zone;
 
@@ -20,6 +21,7 @@ use crate::observe::HolderId;
 use crate::plan::Setting;
 use crate::plan::step::Step;
 use crate::project::zone::Zone;
+use crate::runtime::names::{ContainerName as DockerName, Part};
 use crate::runtime::{ContainerSpec, Docker, ObservedContainer, PullError, PullProgress, RuntimeError};
 use crate::spec::ids::{ContainerName, StackName, TaskId};
 
@@ -201,6 +203,9 @@ impl Applier {
             Step::RemoveContainer { name } => {
                 // A socket of ours would keep its namespace alive.
                 self.networks.forget(&name);
+                if let Some(DockerName { stack, part: Part::App(..), .. }) = DockerName::parse(&name) {
+                    kept_logs::keep(&self.docker, &self.setting.logs_dir(&StackName::new(stack)), &name).await?;
+                }
                 self.docker.remove(&name).await?;
                 self.look(&name).await
             }

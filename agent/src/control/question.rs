@@ -50,7 +50,11 @@ pub(super) async fn find_target(
     Shared(server): Shared<Server>,
     Query(which): Query<WhichTarget>,
 ) -> Result<Json<Vec<Target>>, Failure> {
-    Ok(Json(server.look(move |lens| target::find(lens, &which.target)).await??))
+    let found = server.look(move |lens| match which.failed {
+        true => target::find_with_last(lens, &which.target),
+        false => target::find(lens, &which.target),
+    });
+    Ok(Json(found.await??))
 }
 
 pub(super) async fn inspect_one(

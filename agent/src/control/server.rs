@@ -147,6 +147,9 @@ pub(super) struct Which {
 #[derive(Debug, Deserialize)]
 pub(super) struct WhichTarget {
     pub(super) target: String,
+    /// Of a service, also the last task that failed.
+    #[serde(default)]
+    pub(super) failed: bool,
     #[serde(default)]
     pub(super) follow: bool,
     pub(super) tail: Option<u64>,

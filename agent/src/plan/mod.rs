@@ -78,6 +78,11 @@ impl Setting {
         self.data_dir.join("stacks").join(stack.as_str()).join("resolver")
     }
 
+    /// Where the last lines of containers that are gone are kept, on the host.
+    pub fn logs_dir(&self, stack: &StackName) -> PathBuf {
+        self.data_dir.join("stacks").join(stack.as_str()).join("logs")
+    }
+
     fn name(&self, stack: &StackName, part: Part) -> String {
         ContainerName::new(&self.owner, stack.as_str(), part).to_string()
     }
