@@ -325,8 +325,13 @@ impl View<'_> {
     fn any_app_runs(&self, task: &Task) -> bool {
         task.definition.container_definitions.iter().any(|c| {
             let name = self.setting.app_name(self.stack, &task.id, &c.name);
-            self.observed.running(&name).is_some()
+            // One that is being started will run in a moment and has to be stopped as any other.
+            self.observed.running(&name).is_some() || self.is_under_way(&name)
         })
+    }
+
+    fn is_under_way(&self, container: &str) -> bool {
+        self.observed.under_way.contains(&format!("container {container}"))
     }
 
     /// Whether nothing of a task is left: no container, no link, nothing in the filter, no tracked flow.
@@ -334,7 +339,7 @@ impl View<'_> {
         let pause = self.setting.pause_name(self.stack, &task.id);
         let apps = task.definition.container_definitions.iter();
         let mut names = apps.map(|c| self.setting.app_name(self.stack, &task.id, &c.name)).chain([pause]);
-        names.all(|name| !self.observed.containers.contains_key(&name))
+        names.all(|name| !self.observed.containers.contains_key(&name) && !self.is_under_way(&name))
             && is_off_the_network(self.observed, self.setting, self.stack, task)
     }
 
