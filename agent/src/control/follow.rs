@@ -9,13 +9,13 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 
-use super::api::{LogLine, Progress, ServiceEvent};
+use super::api::{LogLine, ServiceEvent, Tasks};
 use super::failure::{Failure, failure};
 use super::server::{Server, Which, WhichTarget, known_stack};
 use super::target;
 use super::view::Lens;
 use crate::apply::kept_logs;
-use crate::reconcile::chain;
+use crate::reconcile::{Reconciler, chain};
 use crate::runtime::{Docker, LogOptions, OutputStream};
 use crate::spec::ids::StackName;
 
@@ -38,33 +38,45 @@ pub(super) async fn progress(Shared(server): Shared<Server>, Query(which): Query
         })
         .await??;
     let stack = StackName::new(name);
-    let follower = (server.clone(), server.changed.clone(), None::<Progress>, true);
-    let progress = stream::unfold(follower, move |(server, mut changed, last, first)| {
-        let stack = stack.clone();
+    Ok(lines(each_change(server, move |r| {
+        let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
+        let docker = r.applier().is_some();
+        Some(lens.progress(&stack, r.state.stack(&stack)?, r.store_error(), docker))
+    })))
+}
+
+/// What the loop answers now, and again whenever that changes, until it has no answer or ends.
+fn each_change<T: Clone + PartialEq + Send + 'static>(
+    server: Server,
+    question: impl Fn(&mut Reconciler) -> Option<T> + Clone + Send + 'static,
+) -> impl Stream<Item = T> + Send + 'static {
+    let changed = server.changed.clone();
+    stream::unfold((server, changed, None::<T>), move |(server, mut changed, mut last)| {
+        let question = question.clone();
         async move {
-            let mut first = first;
             loop {
-                if !first {
+                if last.is_some() {
                     changed.changed().await.ok()?;
                 }
-                first = false;
                 changed.mark_unchanged();
-                let stack = stack.clone();
-                let now = server
-                    .ask(move |r| {
-                        let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
-                        let docker = r.applier().is_some();
-                        Some(lens.progress(&stack, r.state.stack(&stack)?, r.store_error(), docker))
-                    })
-                    .await
-                    .ok()??;
+                let question = question.clone();
+                let now = server.ask(move |r| question(r)).await.ok()??;
                 if last.as_ref() != Some(&now) {
-                    return Some((now.clone(), (server, changed, Some(now), false)));
+                    last = Some(now.clone());
+                    return Some((now, (server, changed, last)));
                 }
             }
         }
-    });
-    Ok(lines(progress))
+    })
+}
+
+/// The tasks, now and whenever one of them changes.
+pub(super) async fn tasks(Shared(server): Shared<Server>, Query(which): Query<Which>) -> Result<Response, Failure> {
+    let chosen = server.look(move |lens| known_stack(lens, which.stack.as_deref())).await??;
+    Ok(lines(each_change(server, move |r| {
+        let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
+        Some(Tasks { tasks: lens.tasks(chosen.as_ref()) })
+    })))
 }
 
 pub(super) async fn events(Shared(server): Shared<Server>, Query(which): Query<Which>) -> Result<Response, Failure> {

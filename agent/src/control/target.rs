@@ -102,6 +102,7 @@ fn describe(lens: &Lens<'_>, stack: &StackName, task: &Task) -> Target {
         service: task.service.to_string(),
         task_id: task.id.to_string(),
         last_status: task.status.as_str().to_owned(),
+        address: task.eni.addresses.first().map(|a| a.address),
         containers: containers.collect(),
         holder,
     }

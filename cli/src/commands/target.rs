@@ -82,6 +82,7 @@ mod tests {
             service: service.to_owned(),
             task_id: id.to_owned(),
             last_status: status.to_owned(),
+            address: None,
             containers: vec![],
             holder: None,
         }
