@@ -28,8 +28,10 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// What the loop is told.
 pub enum Message {
-    /// A question or an order from the control socket; it runs inside the loop and answers for itself.
-    Ask(Box<dyn FnOnce(&mut Reconciler) + Send>),
+    /// A question from the control socket; it runs inside the loop and answers for itself.
+    Look(Box<dyn FnOnce(&Reconciler) + Send>),
+    /// An order from the control socket, run and answered likewise.
+    Order(Box<dyn FnOnce(&mut Reconciler) + Send>),
     /// A step ended.
     Done(Step, Result<Vec<Seen>, ApplyError>),
     /// Docker says that this container is so, or gone.
@@ -107,19 +109,28 @@ impl Reconciler {
 
     /// Turns until every sender of messages is gone.
     pub async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        let mut wake = self.turn();
         loop {
-            let wake = self.turn();
             let message = tokio::select! {
                 message = messages.recv() => match message {
                     Some(message) => message,
                     None => return,
                 },
-                () = sleep_until(wake) => continue,
+                () = sleep_until(wake) => {
+                    wake = self.turn();
+                    continue;
+                }
             };
+            // A question is no reason for a turn: those who follow the turns would ask again for ever.
+            let mut matters = !matches!(message, Message::Look(_));
             self.take(message);
             // Whatever else is there already is one turn's matter.
             while let Ok(message) = messages.try_recv() {
+                matters |= !matches!(message, Message::Look(_));
                 self.take(message);
+            }
+            if matters {
+                wake = self.turn();
             }
         }
     }
@@ -231,7 +242,8 @@ impl Reconciler {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Ask(question) => question(self),
+            Message::Look(question) => question(self),
+            Message::Order(order) => order(self),
             Message::Done(step, result) => self.done(step, result),
             Message::Container(name, container) => self.see_container(name, container),
             Message::Connected(applier, containers) => {

@@ -120,6 +120,9 @@ pub struct RouterState {
     pub forwards_ipv4: bool,
     /// Whether IPv6 is forwarded.
     pub forwards_ipv6: bool,
+    /// Whether the host's link is there, with the way back to the host.
+    #[serde(default)]
+    pub reaches_host: bool,
 }
 
 impl RouterState {
@@ -131,6 +134,7 @@ impl RouterState {
             blackholes: router.cidrs.iter().filter_map(|c| block(c.network(), c.prefix())).collect(),
             forwards_ipv4: true,
             forwards_ipv6: router.cidrs.iter().any(IpNetwork::is_ipv6),
+            reaches_host: router.host_link.is_some(),
         }
     }
 }
@@ -203,6 +207,7 @@ mod tests {
             cidrs: vec![cidr("10.0.0.0/16")],
             subnets: vec![subnet(1, "10.0.0.0/24"), subnet(2, "10.0.1.0/24")],
             internet: false,
+            host_link: None,
         };
         let state = RouterState::of(&router);
         let addresses: Vec<_> = state.local_addresses.iter().map(ToString::to_string).collect();

@@ -7,6 +7,7 @@
 //! The agent calls [`network::VpcNetwork`] and nothing below it.
 
 pub mod awsvpc;
+mod host_link;
 pub mod ids;
 pub mod kernel;
 pub mod network;

@@ -3,7 +3,7 @@
 //! [`crate::awsvpc`] says what should be; this brings the kernel there by netlink, in an order in which no packet passes
 //! before everything is in place: the end of an ENI's link in the VPC's namespace comes up after the owner's end is
 //! complete, and its host route comes last. The filter is the `nft` module's work and must be in before
-//! [`VpcNetwork::ensure_eni`]. Never touches the host's namespace, nor the uplink that Docker made.
+//! [`VpcNetwork::ensure_eni`]. Never touches the host's namespace but for [`crate::host_link`], nor the uplink that Docker made.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use futures_util::future::{try_join, try_join3};
 use ipnetwork::IpNetwork;
 
 use crate::awsvpc::{OWNER_LINK, OwnerEnd, RouterEnd, RouterState};
+use crate::host_link;
 use crate::ids::EniId;
 use crate::kernel::error::KernelError;
 use crate::kernel::link::{self, LOOPBACK, Link, LinkChange, VethEnd};
@@ -67,6 +68,17 @@ impl VpcNetwork {
         }
         let addresses: Vec<_> = wanted.local_addresses.into_iter().collect();
         address::ensure_exactly(&self.socket, LOOPBACK, &addresses).await
+    }
+
+    /// Gives the host, whose namespace is `host`, its way into the VPC, or takes it away, as `router` says.
+    ///
+    /// # Errors
+    /// When a route of the host leads to a part of the VPC already, or the kernel refuses.
+    pub async fn ensure_host_link(&self, router: &Router, host: &Netns) -> Result<(), KernelError> {
+        match &router.host_link {
+            Some(name) => host_link::ensure(&self.socket, host, name, &router.cidrs).await,
+            None => host_link::remove(&self.socket).await,
+        }
     }
 
     /// Makes the ENI in the namespace of its owner, or mends what is there of it.

@@ -19,7 +19,7 @@ use crate::kernel::route::{self, Hop, Route};
 use crate::kernel::socket::RouteSocket;
 use crate::kernel::sysctl;
 use crate::vpc::eni::Eni;
-use crate::vpc::router::Router;
+use crate::vpc::router::{HOST_ADDRESS, HOST_LINK, Router};
 
 /// A VPC's namespace as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,10 @@ pub(crate) async fn observe_vpc(netns: &Netns, socket: &RouteSocket) -> Result<O
         blackholes: routes.iter().filter(|r| r.hop == Hop::Blackhole).map(|r| r.destination).collect(),
         forwards_ipv4: is_on("ipv4/ip_forward")?,
         forwards_ipv6: is_on("ipv6/conf/all/forwarding")?,
+        reaches_host: links.iter().filter(|link| link.name == HOST_LINK && link.carrier).any(|link| {
+            let back = Route { destination: HOST_ADDRESS.into(), hop: Hop::Link(link.index) };
+            routes.contains(&back)
+        }),
     };
     let mut ends = by_index(&routes, &neighbours);
     let mut observed = ObservedVpc { router, ..ObservedVpc::default() };

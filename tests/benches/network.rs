@@ -204,7 +204,7 @@ fn index(task: &Task) -> u32 {
 fn ruleset() -> Outcome<Ruleset> {
     let cidr = "10.0.0.0/16".parse()?;
     let subnet = Subnet { id: SubnetId::from_bits(1), availability_zone: "us-east-1a".into(), cidr };
-    let router = Router { cidrs: vec![cidr], subnets: vec![subnet], internet: false };
+    let router = Router { cidrs: vec![cidr], subnets: vec![subnet], internet: false, host_link: None };
     let group = |number: u16| {
         let id = GroupId::from_bits(number.into());
         let before = GroupId::from_bits(u128::from((number + GROUPS - 1) % GROUPS));

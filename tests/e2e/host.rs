@@ -1,13 +1,14 @@
 //! The way from this machine into a stack: `forward` and what is watched from a terminal.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::definition::{shell, task, waiter};
 use e2e::eventually::eventually;
-use e2e::lab::Lab;
+use e2e::lab::{Lab, idle};
+use e2e::probe::serve_tcp;
 
 /// A command that runs until the test ends.
 struct Running(Child);
@@ -33,14 +34,14 @@ fn forward(lab: &Lab, destination: &str) -> (Running, SocketAddr, impl Iterator<
     (running, local, said)
 }
 
-/// Says `word` and reads to the end.
+/// Says `word` and reads a line, or to the end.
 fn talk(local: SocketAddr, word: &str) -> String {
     let mut stream = TcpStream::connect(local).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(word.as_bytes()).unwrap();
     let mut answer = String::new();
     // What is closed before it answered may come as a reset.
-    let _ = stream.read_to_string(&mut answer);
+    let _ = BufReader::new(stream).read_line(&mut answer);
     answer
 }
 
@@ -75,6 +76,14 @@ fn forward_leads_from_the_host_s_loopback_to_a_port_of_a_task() {
     lab.down();
 }
 
+/// What a process has used of the processors so far (`utime` and `stime`, in hundredths of a second).
+fn cpu_time(pid: i32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
 #[test]
 fn watched_tasks_are_shown_again_after_each_change() {
     let lab = Lab::new();
@@ -92,5 +101,73 @@ fn watched_tasks_are_shown_again_after_each_change() {
     let last = std::iter::from_fn(|| Some(next_listing()))
         .find(|listing| listing.iter().filter(|line| line.contains("RUNNING")).count() == 2);
     assert!(last.is_some());
+
+    // Nothing changes, so a follower costs the agent nothing; questions beside it are the clock.
+    let agent = lab.agent_pid().unwrap();
+    let (begin, spent) = (Instant::now(), cpu_time(agent));
+    for _ in 0..10 {
+        lab.ok(&["ps"]);
+    }
+    let (passed, spent) = (begin.elapsed(), cpu_time(agent) - spent);
+    assert!(spent < passed / 2, "{spent:?} of {passed:?}");
     lab.down();
+}
+
+/// A block that no other test's host route is in.
+fn own_block() -> String {
+    let number = rand::random::<u16>();
+    format!("10.{}.{}.0/24", 128 + number % 100, number >> 8)
+}
+
+#[test]
+fn with_host_access_the_host_gets_where_a_rule_names_it_and_its_route_goes_with_the_stack() {
+    let lab = Lab::new();
+    let block = own_block();
+    let stack = |host_access: bool| {
+        let from = if host_access { ", host" } else { "" };
+        format!(
+            "name: {{name}}
+vpc: {{ internet: false, hostAccess: {host_access}, cidr: {block} }}
+securityGroups:
+  open: {{ ingress: [ {{ port: 8080, from: [self{from}] }} ] }}
+services:
+  web: {{ taskDefinition: {}, securityGroups: [open] }}
+",
+            idle("web", &[8080])
+        )
+    };
+    lab.up(&stack(true));
+    let web = lab.one("web");
+    serve_tcp(&web, 8080);
+    serve_tcp(&web, 8081);
+    let connect = |port: u16| {
+        let address = SocketAddr::from((web.address.parse::<std::net::Ipv4Addr>().unwrap(), port));
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).map(drop).map_err(|error| error.kind())
+    };
+    assert_eq!(connect(8080), Ok(()));
+    assert_eq!(connect(8081), Err(std::io::ErrorKind::TimedOut), "no rule names this port");
+    let shown: serde_json::Value =
+        serde_json::from_str(&lab.ok(&["inspect", "stack", &lab.stack, "--output", "json"])).unwrap();
+    assert_eq!(shown["ecsnet"]["hostAddress"], "169.254.172.1");
+    let link = shown["ecsnet"]["hostLink"].as_str().unwrap().to_owned();
+    let there = |link: &str| std::path::Path::new("/sys/class/net").join(link).exists();
+    assert!(there(&link));
+
+    // Another stack cannot have the same way: it is told which route is there, and the first one's stays.
+    let other = Lab::new();
+    let path = other.write("stack.yaml", &stack(true).replace("{name}", &other.stack));
+    let refused = other.run(&["up", path.to_str().unwrap(), "--timeout", "5s"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("it has one to {block} over {link} already")), "{refused:?}");
+    other.down();
+    assert_eq!(connect(8080), Ok(()));
+
+    // Taken away from the running stack, and given back.
+    lab.up(&stack(false));
+    eventually("the link is gone", || if there(&link) { Err(()) } else { Ok(()) });
+    assert!(lab.one("web").id == web.id, "the task goes on");
+    lab.up(&stack(true));
+    eventually("the link is back", || connect(8080));
+    lab.down();
+    eventually("the link goes with the stack", || if there(&link) { Err(()) } else { Ok(()) });
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use netmodes::ids::EniId;
 use netmodes::kernel::error::KernelError;
+use netmodes::kernel::netns::Netns;
 use netmodes::nft::NftError;
 use netmodes::security::group::Ruleset;
 use netmodes::vpc::router::Router;
@@ -161,6 +162,7 @@ impl Applier {
             Step::BuildRouter { stack, vpc, router } => {
                 let network = self.networks.open(&vpc).await?;
                 network.links.ensure_router(&router).await?;
+                network.links.ensure_host_link(&router, &Netns::of_host()?).await?;
                 Ok(vec![Seen::Router(stack, network.holder.clone(), router)])
             }
             Step::PublishZone { stack, resolver, zone } => {

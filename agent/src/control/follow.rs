@@ -48,7 +48,7 @@ pub(super) async fn progress(Shared(server): Shared<Server>, Query(which): Query
 /// What the loop answers now, and again whenever that changes, until it has no answer or ends.
 fn each_change<T: Clone + PartialEq + Send + 'static>(
     server: Server,
-    question: impl Fn(&mut Reconciler) -> Option<T> + Clone + Send + 'static,
+    question: impl Fn(&Reconciler) -> Option<T> + Clone + Send + 'static,
 ) -> impl Stream<Item = T> + Send + 'static {
     let changed = server.changed.clone();
     stream::unfold((server, changed, None::<T>), move |(server, mut changed, mut last)| {
@@ -60,7 +60,7 @@ fn each_change<T: Clone + PartialEq + Send + 'static>(
                 }
                 changed.mark_unchanged();
                 let question = question.clone();
-                let now = server.ask(move |r| question(r)).await.ok()??;
+                let now = server.read(move |r| question(r)).await.ok()??;
                 if last.as_ref() != Some(&now) {
                     last = Some(now.clone());
                     return Some((now, (server, changed, last)));

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::api::ErrorReply;
 use super::view::Lens;
 use crate::apply::Applier;
-use crate::project::security_groups::{ruleset, subnets};
+use crate::project::security_groups::{router, ruleset, subnets};
 use crate::reconcile::chain;
 use crate::spec::ids::StackName;
-use crate::spec::security_group::{Peer, Rule, Traffic};
+use crate::spec::security_group::{HOST_ADDRESS, Peer, Rule, Traffic};
 use crate::store::state::{StackState, Task, TaskStatus};
 
 /// The kinds of things that can be looked at.
@@ -222,6 +222,7 @@ fn stack_value(lens: &Lens<'_>, name: &StackName, stack: &StackState) -> Value {
         "vpcId": record.vpc_id,
         "cidrBlock": record.spec.vpc.cidr,
         "internet": record.spec.vpc.internet,
+        "hostAccess": record.spec.vpc.host_access,
         "dnsNamespace": record.spec.dns_namespace,
         "subnets": subnets(record),
         "securityGroups": record.groups,
@@ -232,6 +233,8 @@ fn stack_value(lens: &Lens<'_>, name: &StackName, stack: &StackState) -> Value {
             "vpcHolder": vpc,
             "netns": lens.observed.running(&lens.setting.vpc_name(name)).map(|(_, pid)| format!("/proc/{pid}/ns/net")),
             "resolver": lens.setting.resolver_name(name),
+            "hostAddress": record.spec.vpc.host_access.then_some(HOST_ADDRESS),
+            "hostLink": router(record).host_link,
         },
     })
 }

@@ -87,24 +87,44 @@ pub fn own_build() -> String {
 }
 
 impl Server {
-    /// Has the loop answer.
+    /// Has the loop carry out an order, and answer.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&mut Reconciler) -> T + Send + 'static,
+        order: impl FnOnce(&mut Reconciler) -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let (reply, answer) = oneshot::channel();
-        let message = Message::Ask(Box::new(move |reconciler| {
-            let _ = reply.send(question(reconciler));
-        }));
-        self.sender.send(message).map_err(|_| failure("the agent is ending", 1))?;
-        answer.await.map_err(|_| failure("the agent is ending", 1))
+        self.send(|reply| {
+            Message::Order(Box::new(move |reconciler| {
+                let _ = reply.send(order(reconciler));
+            }))
+        })
+        .await
     }
 
+    /// Has the loop answer a question.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Reconciler) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.send(|reply| {
+            Message::Look(Box::new(move |reconciler| {
+                let _ = reply.send(question(reconciler));
+            }))
+        })
+        .await
+    }
+
+    /// A question about what is wished for and what is there.
     pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Lens<'_>) -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        self.ask(|r| look(&Lens { state: &r.state, observed: &r.observed, setting: &r.setting })).await
+        self.read(|r| look(&Lens { state: &r.state, observed: &r.observed, setting: &r.setting })).await
+    }
+
+    async fn send<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(message(reply)).map_err(|_| failure("the agent is ending", 1))?;
+        answer.await.map_err(|_| failure("the agent is ending", 1))
     }
 
     /// How to do things; an agent that has just started is given time to have looked at Docker.
@@ -113,7 +133,7 @@ impl Server {
         let found = async {
             loop {
                 changed.mark_unchanged();
-                if let Some(applier) = self.ask(|r| r.applier()).await? {
+                if let Some(applier) = self.read(|r| r.applier()).await? {
                     return Ok(applier);
                 }
                 if changed.changed().await.is_err() {

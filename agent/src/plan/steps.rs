@@ -77,7 +77,8 @@ impl Stack<'_> {
         }
     }
 
-    /// The VPC itself; what is known of its network once its filter is closed and its router stands.
+    /// The VPC itself; what is known of its network once its filter is closed. While its router cannot be built nothing is
+    /// added to it, and what there is can still go.
     fn network(&self, steps: &mut Vec<Step>, vpc: &str) -> Option<&ObservedNetwork> {
         // A newer binary makes a newer image; what runs from the older one goes on.
         let running = containers::vpc(self.name, &self.stack.record, self.image_of(vpc), self.setting);
@@ -105,9 +106,16 @@ impl Stack<'_> {
         network.filter.as_ref()?;
         let wanted = router(&self.stack.record);
         if network.router.as_ref() != Some(&wanted) {
-            steps.push(Step::BuildRouter { stack: stack.clone(), vpc: vpc.to_owned(), router: wanted });
-            network.router.as_ref()?;
+            steps.push(Step::BuildRouter { stack, vpc: vpc.to_owned(), router: wanted });
         }
+        if network.router.is_some() {
+            self.resolver(network, &holder, steps);
+        }
+        Some(network)
+    }
+
+    fn resolver(&self, network: &ObservedNetwork, holder: &HolderId, steps: &mut Vec<Step>) {
+        let (stack, resolver) = (self.name.clone(), self.setting.resolver_name(self.name));
         let spec = containers::resolver(self.name, &holder.container, self.image, self.setting);
         let running = containers::resolver(self.name, &holder.container, self.image_of(&resolver), self.setting);
         match self.observed.containers.get(&resolver).map(|c| &c.state) {
@@ -122,7 +130,6 @@ impl Stack<'_> {
             None | Some(ContainerState::Created) => steps.push(Step::StartResolver { stack, spec: Box::new(spec) }),
             Some(_) => steps.push(Step::RemoveContainer { name: resolver }),
         }
-        Some(network)
     }
 
     /// The image that a container of ours was made from; the newest one while there is no such container.
@@ -185,7 +192,7 @@ impl Stack<'_> {
         holder: &HolderId,
         steps: &mut Vec<Step>,
     ) {
-        let Some(network) = network else { return };
+        let Some(network) = network.filter(|network| network.router.is_some()) else { return };
         let filtered = network.filter.as_ref().is_some_and(|f| f.enis.contains_key(&task.eni.id));
         let linked = network.links.get(&task.eni.id).and_then(Option::as_ref) == Some(holder);
         if filtered && !linked {

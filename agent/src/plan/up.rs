@@ -231,7 +231,8 @@ fn differences(before: Option<&Stack>, after: &Stack) -> Vec<ChangeLine> {
     let mut lines = Vec::new();
     let Some(before) = before else {
         let vpc = &after.vpc;
-        lines.push(line('+', "VPC".into(), format!("{}, internet {}", vpc.cidr, vpc.internet)));
+        let host = if vpc.host_access { ", hostAccess true" } else { "" };
+        lines.push(line('+', "VPC".into(), format!("{}, internet {}{host}", vpc.cidr, vpc.internet)));
         lines.extend(
             vpc.subnets
                 .iter()
@@ -246,6 +247,10 @@ fn differences(before: Option<&Stack>, after: &Stack) -> Vec<ChangeLine> {
             "internet {} → {}: its namespace is made anew, open connections break",
             before.vpc.internet, after.vpc.internet
         );
+        lines.push(line('~', "VPC".into(), detail));
+    }
+    if before.vpc.host_access != after.vpc.host_access {
+        let detail = format!("hostAccess {} → {}", before.vpc.host_access, after.vpc.host_access);
         lines.push(line('~', "VPC".into(), detail));
     }
     let subnets = after.vpc.subnets.iter().filter(|s| !before.vpc.subnets.contains(s));

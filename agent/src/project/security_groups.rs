@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use netmodes::ids::{EniId, GroupId};
 use netmodes::security::group::{Peer, Rule, Ruleset, SecurityGroup};
 use netmodes::vpc::eni::Eni;
-use netmodes::vpc::router::Router;
+use netmodes::vpc::router::{Router, host_link_name};
 use netmodes::vpc::subnet::Subnet;
 
 use crate::spec::security_group as named;
@@ -13,7 +13,13 @@ use crate::store::state::{StackRecord, StackState, TaskStatus};
 
 /// The implied router of a stack's VPC.
 pub fn router(record: &StackRecord) -> Router {
-    Router { cidrs: vec![record.spec.vpc.cidr], subnets: subnets(record), internet: record.spec.vpc.internet }
+    let vpc = &record.spec.vpc;
+    Router {
+        cidrs: vec![vpc.cidr],
+        subnets: subnets(record),
+        internet: vpc.internet,
+        host_link: vpc.host_access.then(|| host_link_name(&record.vpc_id)),
+    }
 }
 
 /// The subnets of a stack, with their ids.

@@ -4,6 +4,8 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 pub use netmodes::security::group::{PortRange, Traffic};
+/// The host as rules see it, where it has access (`from: host`).
+pub use netmodes::vpc::router::HOST_ADDRESS;
 
 use super::ids::GroupName;
 

@@ -35,6 +35,9 @@ pub struct Vpc {
     pub cidr: IpNetwork,
     /// Whether packets may leave the VPC.
     pub internet: bool,
+    /// Whether the host has a route into the VPC.
+    #[serde(default)]
+    pub host_access: bool,
     /// Its subnets, in the order of the file; none overlaps another.
     pub subnets: Vec<Subnet>,
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use agent::spec::ids::{GroupName, ServiceName};
-use agent::spec::security_group::{Peer, PortRange, Rule, SecurityGroup, Traffic};
+use agent::spec::security_group::{HOST_ADDRESS, Peer, PortRange, Rule, SecurityGroup, Traffic};
 use agent::spec::validate::wording;
+use ipnetwork::IpNetwork;
 
 use super::read::Node;
 use super::vpc;
@@ -16,6 +17,8 @@ pub(super) struct Names<'a> {
     pub(super) groups: &'a [GroupName],
     /// The groups of each service.
     pub(super) services: &'a BTreeMap<ServiceName, Vec<GroupName>>,
+    /// Whether the host has a way into the VPC, so that rules can name it.
+    pub(super) host_access: bool,
 }
 
 /// Which way a rule's packets go.
@@ -85,18 +88,17 @@ fn rule(node: &Node<'_>, group: &GroupName, direction: Direction, names: &Names<
         }
         return Vec::new();
     };
-    let peers: Vec<Peer> = peers.one_or_more().iter().flat_map(|n| peer(n, group, names)).collect();
+    let peers: Vec<Peer> = peers.one_or_more().iter().flat_map(|n| peer(n, group, direction, names)).collect();
     traffic.map(|traffic| peers.into_iter().map(|peer| Rule { traffic, peer }).collect()).unwrap_or_default()
 }
 
-fn peer(node: &Node<'_>, group: &GroupName, names: &Names<'_>) -> Vec<Peer> {
+fn peer(node: &Node<'_>, group: &GroupName, direction: Direction, names: &Names<'_>) -> Vec<Peer> {
     let Some(text) = node.text() else { return Vec::new() };
     if text == "self" {
         return vec![Peer::Group(group.clone())];
     }
     if text == "host" {
-        node.not_emulated("`host` as a rule's peer", None);
-        return Vec::new();
+        return host(node, direction, names).map(Peer::Cidr).into_iter().collect();
     }
     if let Some(known) = names.groups.iter().find(|name| name.as_str() == text) {
         return vec![Peer::Group(known.clone())];
@@ -119,6 +121,27 @@ fn peer(node: &Node<'_>, group: &GroupName, names: &Names<'_>) -> Vec<Peer> {
     let known = names.groups.iter().map(GroupName::as_str).chain(names.services.keys().map(ServiceName::as_str));
     node.unknown("InvalidGroup.NotFound", format!("The security group '{text}' does not exist"), text, known);
     Vec::new()
+}
+
+/// The address by which the VPC knows the host.
+fn host(node: &Node<'_>, direction: Direction, names: &Names<'_>) -> Option<IpNetwork> {
+    if direction == Direction::Egress {
+        node.error_with_hint(
+            "InvalidParameterValue",
+            "nothing in the VPC opens a connection to the host",
+            "the host opens them: `from: host` in an ingress rule",
+        );
+        return None;
+    }
+    if !names.host_access {
+        node.error_with_hint(
+            "InvalidParameterValue",
+            "the host has no way into this VPC",
+            "set `hostAccess: true` in `vpc`, or reach tasks with `ecsnet forward TARGET:PORT`",
+        );
+        return None;
+    }
+    Some(IpNetwork::from(HOST_ADDRESS))
 }
 
 /// What packets a rule is about; None where that was told as a fault.

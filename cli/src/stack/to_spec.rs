@@ -79,7 +79,11 @@ pub(super) fn stack(root: &Node<'_>, sources: &Sources, findings: &Findings, ove
     let group_nodes = root.get("securityGroups").map(|n| n.entries()).unwrap_or_default();
     let group_names = groups::group_names(&group_nodes, &documents);
     let groups_of = groups::groups_of_services(&documents, &group_names);
-    let names = Names { groups: &group_names, services: &groups_of };
+    let names = Names {
+        groups: &group_names,
+        services: &groups_of,
+        host_access: vpc.as_ref().is_some_and(|vpc| vpc.host_access),
+    };
     let mut security_groups = BTreeMap::from([(GroupName::new("default"), rule::default_group())]);
     for (name, node) in &group_nodes {
         let name = GroupName::new(*name);

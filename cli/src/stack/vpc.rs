@@ -12,31 +12,24 @@ use super::read::Node;
 
 /// Reads the VPC and checks it; a stack without one gets 10.0.0.0/16 with a /24 in each of two zones.
 pub(super) fn read(node: Option<&Node<'_>>, region: &str) -> Option<Vpc> {
-    let Some(node) = node else { return with_default_subnets(default_block()?, true, region) };
+    let Some(node) = node else { return with_default_subnets(default_block()?, region) };
     if !node.has_only(&["cidr", "internet", "hostAccess", "subnets"]) {
         return None;
     }
-    if let Some(n) = node.get("hostAccess")
-        && n.boolean() == Some(true)
-    {
-        n.not_emulated(
-            "`hostAccess: true`",
-            Some("leave it out, and reach tasks with `ecsnet run --from TASK -- CMD`"),
-        );
-    }
+    let host_access = node.get("hostAccess").and_then(|n| n.boolean()).unwrap_or(false);
     let internet = node.get("internet").and_then(|n| n.boolean()).unwrap_or(true);
     let block = match node.get("cidr") {
         Some(n) => block(&n),
         None => default_block(),
     };
     let Some(list) = node.get("subnets") else {
-        let vpc = with_default_subnets(block?, internet, region)?;
+        let vpc = Vpc { internet, host_access, ..with_default_subnets(block?, region)? };
         // Where the VPC is too small for the subnets that nobody wrote, its block is what is wrong.
         node.adopt(validate::vpc::vpc(&vpc).into_iter().take(1), |_| "/cidr".to_owned());
         return Some(vpc);
     };
     let subnets: Option<Vec<Subnet>> = list.items().iter().map(|n| subnet(n, region)).collect();
-    let vpc = Vpc { cidr: block?, internet, subnets: subnets? };
+    let vpc = Vpc { cidr: block?, internet, host_access, subnets: subnets? };
     if vpc.subnets.is_empty() {
         list.error_with_hint("InvalidSubnet.Range", "a VPC needs a subnet", "leave `subnets` out to get one per zone");
         return None;
@@ -50,10 +43,9 @@ fn default_block() -> Option<IpNetwork> {
 }
 
 /// `private-a` and `private-b`, a /24 each, or the two halves of a VPC that is too small for that; a /28 is one subnet.
-fn with_default_subnets(cidr: IpNetwork, internet: bool, region: &str) -> Option<Vpc> {
-    let IpNetwork::V4(block) = cidr else {
-        return Some(Vpc { cidr, internet, subnets: Vec::new() });
-    };
+fn with_default_subnets(cidr: IpNetwork, region: &str) -> Option<Vpc> {
+    let vpc = |subnets| Vpc { cidr, internet: true, host_access: false, subnets };
+    let IpNetwork::V4(block) = cidr else { return Some(vpc(Vec::new())) };
     let prefix = 24.max(block.prefix().saturating_add(1)).min(28);
     let zones: &[&str] = if block.prefix() < 28 { &["a", "b"] } else { &["a"] };
     let step = 1u32.checked_shl(u32::from(32 - prefix)).unwrap_or(0);
@@ -65,7 +57,7 @@ fn with_default_subnets(cidr: IpNetwork, internet: bool, region: &str) -> Option
             cidr: IpNetwork::new(base.into(), prefix).ok()?,
         })
     });
-    Some(Vpc { cidr, internet, subnets: subnets.collect::<Option<_>>()? })
+    Some(vpc(subnets.collect::<Option<_>>()?))
 }
 
 fn subnet(node: &Node<'_>, region: &str) -> Option<Subnet> {

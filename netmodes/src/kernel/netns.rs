@@ -30,6 +30,14 @@ impl Netns {
         Ok(netns)
     }
 
+    /// The namespace that this process is in: the host's. For [`crate::host_link`] alone.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn of_host() -> Result<Self, KernelError> {
+        Self::open("/proc/thread-self/ns/net")
+    }
+
     /// A fresh namespace that nobody else holds; it ends with this value and what is opened in it.
     pub fn anonymous() -> Result<Self, KernelError> {
         on_thread(|| {

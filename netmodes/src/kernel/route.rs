@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 
 use super::address::family;
@@ -42,6 +42,55 @@ pub enum Hop {
 pub async fn ensure(socket: &RouteSocket, route: Route) -> Result<(), KernelError> {
     let what = || format!("make the route {route:?}");
     socket.change(what, RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE | NLM_F_REPLACE).await
+}
+
+/// Makes the route by way of a gateway that is taken to be on the link, for packets that leave with `source`.
+///
+/// # Errors
+/// When the kernel refuses.
+pub async fn ensure_on_link(
+    socket: &RouteSocket,
+    destination: IpNetwork,
+    (gateway, link): (IpAddr, u32),
+    source: IpAddr,
+) -> Result<(), KernelError> {
+    let mut message = message(Route { destination, hop: Hop::Gateway(gateway, link) });
+    message.header.flags = RouteFlags::Onlink;
+    message.attributes.push(RouteAttribute::PrefSource(source.into()));
+    let what = || format!("make the route to {destination} over link {link}");
+    socket.change(what, RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE).await
+}
+
+/// Whoever's routes lead to a part of `block`, or to it as a part, by another link than `link`; default routes do not
+/// count.
+///
+/// # Errors
+/// When the kernel refuses.
+pub async fn overlapping(
+    socket: &RouteSocket,
+    block: IpNetwork,
+    link: u32,
+) -> Result<Vec<(IpNetwork, Option<u32>)>, KernelError> {
+    let messages = socket.dump("list routes", RouteNetlinkMessage::GetRoute(RouteMessage::default())).await?;
+    let routes = messages.into_iter().filter_map(|message| {
+        let RouteNetlinkMessage::NewRoute(message) = message else { return None };
+        if message.header.table != RouteHeader::RT_TABLE_MAIN || message.header.destination_prefix_length == 0 {
+            return None;
+        }
+        let (mut destination, mut over) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(address) => destination = plain(address),
+                RouteAttribute::Oif(index) => over = Some(*index),
+                _ => {}
+            }
+        }
+        Some((IpNetwork::new(destination?, message.header.destination_prefix_length).ok()?, over))
+    });
+    let meets = |other: &IpNetwork| {
+        other.is_ipv4() == block.is_ipv4() && (block.contains(other.network()) || other.contains(block.network()))
+    };
+    Ok(routes.filter(|(other, over)| meets(other) && *over != Some(link)).collect())
 }
 
 /// Deletes exactly that route.

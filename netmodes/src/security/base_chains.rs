@@ -11,7 +11,7 @@ use crate::nft::{
     Base, Chain, ChainKind, Direction, Family, Field, Hook, LinkName, Policy, Rule, Side, State, Statement, Table,
     Transport, Verdict,
 };
-use crate::vpc::router::TASK_METADATA;
+use crate::vpc::router::{HOST_ADDRESS, HOST_LINK, TASK_METADATA};
 
 const DNS: PortRange = PortRange { first: 53, last: 53 };
 const HTTP: PortRange = PortRange { first: 80, last: 80 };
@@ -34,6 +34,11 @@ pub(super) fn base_chains(table: &mut Table, ruleset: &Ruleset) {
         let answers = [S::Interface(Side::From, uplink), S::Family(Family::Ipv4), accept()];
         prerouting.push(rule(answers, "the uplink: judged by the next chains"));
     }
+    let host = LinkName::new(HOST_LINK);
+    if ruleset.router.host_link.is_some() {
+        let own = [S::Interface(Side::From, host), S::Block(Side::From, HOST_ADDRESS.into()), accept()];
+        prerouting.push(rule(own, "the host with its own address"));
+    }
     let own = S::Lookup(Field::Interface(Side::From), Some(Field::Ipv4(Side::From)), SOURCES.into());
     prerouting.push(rule([own, accept()], "an ENI with its own address"));
     let unchecked = S::Lookup(Field::Interface(Side::From), None, UNCHECKED.into());
@@ -44,7 +49,7 @@ pub(super) fn base_chains(table: &mut Table, ruleset: &Ruleset) {
     base(table, "prerouting", ChainKind::Filter, Hook::Prerouting, -300, Policy::Drop, prerouting);
 
     let sender = || S::VerdictMap(Field::Interface(Side::From), EGRESS.into());
-    let forward = vec![
+    let mut forward = vec![
         // Conntrack begins no flow with an ICMP message that asks for no answer, such as a redirect.
         rule([S::ConnState(State::Invalid), S::Protocol(1), sender()], "ICMP without a flow: by the rules alone"),
         rule([S::ConnState(State::Invalid), S::Counter, drop_it()], "no flow of ours"),
@@ -54,8 +59,12 @@ pub(super) fn base_chains(table: &mut Table, ruleset: &Ruleset) {
         rule([reply(), mark(6, ADMITTED), goto("receiver")], "tracked at the sender, let through before"),
         rule([reply(), mark(4, 0), drop_it()], "an answer to what was never let through"),
         rule([sender()], "the sender's egress rules"),
-        rule([S::Counter, drop_it()], "from no ENI: nobody outside opens a flow into the VPC"),
     ];
+    if ruleset.router.host_link.is_some() {
+        let from_host = [S::Interface(Side::From, host), goto("receiver")];
+        forward.push(rule(from_host, "the host has no egress rules; the receiver's ingress rules judge it"));
+    }
+    forward.push(rule([S::Counter, drop_it()], "from no ENI: nobody outside opens a flow into the VPC"));
     base(table, "forward", ChainKind::Filter, Hook::Forward, 0, Policy::Drop, forward);
 
     let resolver = || S::Lookup(Field::Ipv4(Side::To), None, RESOLVER.into());

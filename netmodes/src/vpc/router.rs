@@ -6,11 +6,25 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::subnet::Subnet;
+use crate::ids::VpcId;
 
 /// The link-local address of Amazon's resolver, beside VPC base + 2 (reference 5.2).
 pub const RESOLVER_LINK_LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 253));
 /// Task metadata and credentials (reference 9.1).
 pub const TASK_METADATA: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 170, 2));
+
+/// The end, in the VPC's namespace, of the link by which the host reaches into it.
+pub const HOST_LINK: &str = "host";
+/// The host, as the VPC sees it: what a rule that names the host is for. Link-local, so that it is nobody's in any VPC.
+pub const HOST_ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 172, 1));
+/// The VPC's router, as the host sees it: the way into every block of the VPC.
+pub const HOST_GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 172, 2));
+
+/// The name of the host's own end of that link: one for each VPC, at most 15 bytes.
+pub fn host_link_name(vpc: &VpcId) -> String {
+    let id = vpc.as_str();
+    format!("eh-{}", &id[id.len().saturating_sub(12)..])
+}
 
 /// What the VPC's namespace must hold before its first ENI: addresses on `lo`, routes, forwarding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +35,9 @@ pub struct Router {
     pub subnets: Vec<Subnet>,
     /// Whether packets leave by the uplink that the namespace came with (`eth0` on Docker's bridge), masqueraded.
     pub internet: bool,
+    /// The host reaches into the VPC over a link whose end on the host has this name (`hostAccess`).
+    #[serde(default)]
+    pub host_link: Option<String>,
 }
 
 impl Router {

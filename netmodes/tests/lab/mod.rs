@@ -68,6 +68,7 @@ pub fn router(dual_stack: bool) -> Router {
         cidrs: vec!["10.0.0.0/16".parse().unwrap()],
         subnets: vec![subnet(1, "10.0.0.0/24"), subnet(2, "10.0.1.0/24")],
         internet: false,
+        host_link: None,
     };
     if dual_stack {
         router.cidrs.push("2600:1f00::/56".parse().unwrap());

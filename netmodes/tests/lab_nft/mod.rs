@@ -46,6 +46,7 @@ pub fn router(internet: bool) -> Router {
             cidr: "10.0.0.0/24".parse().unwrap(),
         }],
         internet,
+        host_link: None,
     }
 }
 

@@ -108,6 +108,7 @@ pub(crate) fn stack_in(services: Vec<Service>, a: &str, b: &str) -> Stack {
         dns_namespace: "shop.local".into(),
         vpc: Vpc {
             cidr: "10.0.0.0/16".parse().unwrap(),
+            host_access: false,
             internet: false,
             subnets: vec![subnet("a", "us-east-1a", a), subnet("b", "us-east-1b", b)],
         },

@@ -113,3 +113,15 @@ fn nothing_starts_while_the_vpc_is_lost() {
     world.settle(Duration::from_secs(60));
     world.assert_complete();
 }
+
+#[test]
+fn a_stack_whose_router_cannot_be_built_can_be_taken_down() {
+    let mut world = World::new();
+    world.unbuildable = true;
+    world.apply_stack(&stack(vec![service("web", 2, vec![container("app", "app:1")])]));
+    world.settle(Duration::from_secs(5));
+    assert_eq!(world.running("web"), 0);
+    up::delete(&mut world.state, &stack_name());
+    world.settle(Duration::from_secs(60));
+    assert!(world.state.stacks().is_empty() && world.containers.is_empty());
+}

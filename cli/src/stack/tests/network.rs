@@ -172,11 +172,13 @@ error: an ingress rule says `from`, not `to`
 14 |       - { port: 80, to: self }
    |                         ^^^^
 
-error: `host` as a rule's peer is not emulated yet
-  --> stack.yaml:15:21
+error: the host has no way into this VPC
+  --> stack.yaml:15:27
    |
 15 |       - { port: 80, from: host }
-   |                     ^^^^
+   |                           ^^^^
+   |
+   = hint: set `hostAccess: true` in `vpc`, or reach tasks with `ecsnet forward TARGET:PORT`
 
 error: CIDR block 10.0.0/8 is malformed
   --> stack.yaml:16:27
@@ -251,4 +253,35 @@ warning: this opens nothing: the task definition of `users` maps no port
   |
   = hint: give it `portMappings`
 "###);
+}
+
+#[test]
+fn the_host_is_a_peer_of_ingress_rules_where_it_has_access() {
+    let file = |vpc: &str, rule: &str| {
+        format!(
+            "name: shop\nvpc: {vpc}\nsecurityGroups:\n  open: {{ {rule} }}\nservices:\n  web: {{ taskDefinition: web.json, securityGroups: [open] }}\n"
+        )
+    };
+    let stack = stack_of(&file("{ hostAccess: true }", "ingress: [ { port: 80, from: host } ]"));
+    assert!(stack.vpc.host_access);
+    assert!(groups(&stack).contains("in from 169.254.172.1/32: tcp 80-80"), "{}", groups(&stack));
+
+    insta::assert_snapshot!(report_of(&file("{}", "ingress: [ { port: 80, from: host } ]")), @r"
+    error: the host has no way into this VPC
+     --> stack.yaml:4:40
+      |
+    4 |   open: { ingress: [ { port: 80, from: host } ] }
+      |                                        ^^^^
+      |
+      = hint: set `hostAccess: true` in `vpc`, or reach tasks with `ecsnet forward TARGET:PORT`
+    ");
+    insta::assert_snapshot!(report_of(&file("{ hostAccess: true }", "egress: [ { port: 80, to: host } ]")), @r"
+    error: nothing in the VPC opens a connection to the host
+     --> stack.yaml:4:37
+      |
+    4 |   open: { egress: [ { port: 80, to: host } ] }
+      |                                     ^^^^
+      |
+      = hint: the host opens them: `from: host` in an ingress rule
+    ");
 }

@@ -7,7 +7,6 @@ fn what_is_not_emulated_is_refused_or_said_to_have_no_effect() {
     insta::assert_snapshot!(report_of(r#"name: shop
 networkMode: bridge
 connect: app-mesh
-vpc: { hostAccess: true }
 capacity: []
 loadBalancers: {}
 targetGroups: {}
@@ -35,46 +34,38 @@ error: connect `app-mesh` is not emulated yet
   |
   = hint: connect: discovery
 
-error: `hostAccess: true` is not emulated yet
- --> stack.yaml:4:8
-  |
-4 | vpc: { hostAccess: true }
-  |        ^^^^^^^^^^
-  |
-  = hint: leave it out, and reach tasks with `ecsnet run --from TASK -- CMD`
-
 warning: `capacity` has no effect yet
- --> stack.yaml:5:1
+ --> stack.yaml:4:1
   |
-5 | capacity: []
+4 | capacity: []
   | ^^^^^^^^
 
 error: `loadBalancers` is not emulated yet
- --> stack.yaml:6:1
+ --> stack.yaml:5:1
   |
-6 | loadBalancers: {}
+5 | loadBalancers: {}
   | ^^^^^^^^^^^^^
   |
   = hint: `connect: discovery` needs none
 
 error: `targetGroups` is not emulated yet
- --> stack.yaml:7:1
+ --> stack.yaml:6:1
   |
-7 | targetGroups: {}
+6 | targetGroups: {}
   | ^^^^^^^^^^^^
   |
   = hint: `connect: discovery` needs none
 
 warning: `placement` has no effect yet
-  --> stack.yaml:11:5
+  --> stack.yaml:10:5
    |
-11 |     placement: {}
+10 |     placement: {}
    |     ^^^^^^^^^
 
 error: network mode `host` is not emulated yet
-  --> stack.yaml:12:18
+  --> stack.yaml:11:18
    |
-12 |     networkMode: host
+11 |     networkMode: host
    |                  ^^^^
    |
    = hint: --network-mode awsvpc, or `networkMode: awsvpc` in the service
