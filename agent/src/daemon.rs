@@ -94,6 +94,7 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
         data_dir: settings.data_dir.clone(),
         healthy_after: settings.healthy_after.unwrap_or(HEALTHY_AFTER),
         upstream: upstream(),
+        cgroups: docker.task_cgroups().await,
     };
     let handle = |kind| {
         signal(kind).map_err(|source| DaemonError::File {

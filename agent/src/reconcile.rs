@@ -169,6 +169,7 @@ impl Reconciler {
         }
         let live: BTreeSet<_> = self.state.stacks().values().flat_map(|s| s.tasks.keys()).cloned().collect();
         self.observed.forgotten.retain(|task| live.contains(task));
+        self.observed.cleared.retain(|task| live.contains(task));
         for (stack, network) in &mut self.observed.networks {
             // That an ENI is absent is only of interest while a task has it.
             let tasks = self.state.stack(stack).map(|s| s.tasks.values().map(|t| &t.eni.id)).into_iter().flatten();
@@ -319,6 +320,9 @@ impl Reconciler {
             }
             Seen::Forgotten(task) => {
                 self.observed.forgotten.insert(task);
+            }
+            Seen::Cleared(task) => {
+                self.observed.cleared.insert(task);
             }
             Seen::StackGone(stack) => {
                 self.observed.networks.remove(&stack);

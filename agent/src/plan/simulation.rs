@@ -14,6 +14,7 @@ use super::step::Step;
 use super::{Plan, Setting, check, plan, up};
 use crate::observe::{HolderId, Observed, ObservedNetwork};
 use crate::project::zone::Zone;
+use crate::runtime::cgroup::{Cgroups, Driver};
 use crate::runtime::{ContainerId, ContainerSpec, ContainerState, Health, ObservedContainer, labels};
 use crate::spec::ids::{ServiceName, StackName, TaskId};
 use crate::spec::service::{CircuitBreaker, DeploymentConfiguration, Discovery, LaunchType, RoutingPolicy, Service};
@@ -69,6 +70,7 @@ impl World {
                 data_dir: "/nowhere".into(),
                 healthy_after: Duration::from_secs(40),
                 upstream: Vec::new(),
+                cgroups: Ok(Cgroups { driver: Driver::Cgroupfs, unified: false }),
             },
             ids: Ids::from_seed(7),
             now: "2026-11-24T12:00:00Z".parse().unwrap(),
@@ -248,7 +250,7 @@ impl World {
                 self.start(&spec);
                 self.namespaces.insert(self.holder(&spec.name), Namespace::default());
             }
-            Step::HoldTask { spec } | Step::StartResolver { spec, .. } => self.start(&spec),
+            Step::HoldTask { spec, .. } | Step::StartResolver { spec, .. } => self.start(&spec),
             Step::ApplyFilter { stack, vpc, ruleset } => {
                 let holder = self.holder(&vpc);
                 let namespace = self.namespaces.get_mut(&holder).unwrap();
@@ -306,6 +308,9 @@ impl World {
             }
             Step::StopContainer { name, .. } => self.end(&name, 143),
             Step::RemoveContainer { name } => self.remove(&name),
+            Step::RemoveRemains { task, .. } => {
+                self.observed.cleared.insert(task);
+            }
             Step::RemoveFiles { stack } => {
                 self.observed.networks.remove(&stack);
                 self.state.remove_stack(&stack);
@@ -411,6 +416,21 @@ pub(crate) fn container(name: &str, image: &str) -> ContainerDefinition {
         capabilities_drop: Vec::new(),
         ulimits: Vec::new(),
         docker_labels: BTreeMap::new(),
+        environment_files: Vec::new(),
+        secrets: Vec::new(),
+        restart_policy: None,
+        mount_points: Vec::new(),
+        volumes_from: Vec::new(),
+        privileged: false,
+        docker_security_options: Vec::new(),
+        system_controls: Vec::new(),
+        devices: Vec::new(),
+        shared_memory_size: None,
+        tmpfs: Vec::new(),
+        max_swap: None,
+        swappiness: None,
+        log_options: BTreeMap::new(),
+        stub: false,
     }
 }
 
@@ -440,6 +460,9 @@ pub(crate) fn service(name: &str, count: u32, containers: Vec<ContainerDefinitio
             cpu: None,
             memory: None,
             container_definitions: containers,
+            volumes: Vec::new(),
+            pid_mode: None,
+            ipc_mode: None,
         },
         network_mode: crate::spec::ids::NetworkMode::Awsvpc,
         desired_count: count,

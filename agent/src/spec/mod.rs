@@ -10,3 +10,4 @@ pub mod service;
 pub mod stack;
 pub mod task_definition;
 pub mod validate;
+pub mod volume;

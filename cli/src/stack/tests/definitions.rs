@@ -221,13 +221,13 @@ warning: `taskRoleArn` has no effect yet
 6 |   taskRoleArn: arn:aws:iam::1:role/x
   |   ^^^^^^^^^^^
 
-warning: `swappiness` has no effect yet
+warning: `swappiness` does nothing without `maxSwap`, as in ECS
   --> task.yaml:14:26
    |
 14 |       linuxParameters: { swappiness: 1, initProcessEnabled: true }
    |                          ^^^^^^^^^^
 
-warning: `logConfiguration` has no effect yet
+warning: the log driver `awslogs` is replaced by a local log, which `ecsnet logs` shows
   --> task.yaml:15:7
    |
 15 |       logConfiguration: { logDriver: awslogs }
