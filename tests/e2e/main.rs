@@ -8,4 +8,5 @@ mod discovery;
 mod faults;
 mod security_groups;
 mod services;
+mod task_definition;
 mod tasks;

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::api::{Progress, ServiceEvent, ServiceView, StackSummary, TaskExtra, TaskView};
 use crate::observe::Observed;
-use crate::plan::Setting;
 use crate::plan::containers::{Readiness, readiness};
 use crate::plan::health;
+use crate::plan::{FARGATE_OPEN_FILES, Setting};
 use crate::runtime::{ContainerState, Health};
 use crate::spec::ids::{ServiceName, StackName, arn};
 use crate::spec::service::LaunchType;
-use crate::spec::task_definition::TaskDefinition;
+use crate::spec::task_definition::{ContainerDefinition, TaskDefinition};
 use crate::store::state::{Rollout, ServiceState, StackState, State, Task, TaskStatus};
 
 /// The lens: everything that a view reads.
@@ -428,6 +428,16 @@ pub fn notes(spec: &crate::spec::stack::Stack, setting: &Setting) -> Vec<String>
         let names: Vec<String> = found.map(|s| s.service_name.to_string()).collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
+    let open_files = setting.fargate_open_files();
+    let on_fargate = spec.services.values().any(|s| {
+        let given = |c: &ContainerDefinition| c.ulimits.iter().any(|u| u.name == "nofile");
+        s.launch_type == LaunchType::Fargate && !s.task_definition.container_definitions.iter().all(given)
+    });
+    if on_fargate && open_files < FARGATE_OPEN_FILES {
+        notes.push(format!(
+            "containers may have {open_files} files open, not {FARGATE_OPEN_FILES} as on Fargate: Docker here may not raise its own limit"
+        ));
+    }
     match &setting.cgroups {
         Err(reason) => notes.extend(services(&|d| d.cpu.is_some() || d.memory.is_some()).map(|names| {
             format!(

@@ -159,7 +159,7 @@ pub fn app(
     spec.init = definition.init_process_enabled;
     spec.cap_add = definition.capabilities_add.clone();
     spec.cap_drop = definition.capabilities_drop.clone();
-    spec.ulimits = ulimits(definition, launch_type);
+    spec.ulimits = ulimits(definition, launch_type, setting);
     spec.privileged = definition.privileged;
     spec.security_options = definition.docker_security_options.clone();
     spec.sysctls = definition.system_controls.iter().cloned().collect();
@@ -174,12 +174,13 @@ pub fn app(
 }
 
 /// Those of the definition; Fargate has a default for `nofile` (2.2).
-fn ulimits(definition: &ContainerDefinition, launch_type: LaunchType) -> Vec<Ulimit> {
+fn ulimits(definition: &ContainerDefinition, launch_type: LaunchType, setting: &Setting) -> Vec<Ulimit> {
     let given = definition.ulimits.iter();
     let mut ulimits: Vec<Ulimit> =
         given.map(|u| Ulimit { name: u.name.clone(), soft: u.soft_limit, hard: u.hard_limit }).collect();
     if launch_type == LaunchType::Fargate && ulimits.iter().all(|u| u.name != "nofile") {
-        ulimits.push(Ulimit { name: "nofile".into(), soft: 65_535, hard: 65_535 });
+        let most = setting.fargate_open_files();
+        ulimits.push(Ulimit { name: "nofile".into(), soft: most, hard: most });
     }
     ulimits
 }

@@ -38,6 +38,9 @@ use crate::store::state::{State, Task};
 /// Rounds of deciding at one moment; what is left after them is decided a moment later.
 const MOST_ROUNDS: u32 = 16;
 
+/// Fargate's own `nofile` limit (reference 2.2).
+pub const FARGATE_OPEN_FILES: i64 = 65_535;
+
 /// What does not change while the agent runs.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -49,6 +52,8 @@ pub struct Setting {
     pub healthy_after: Duration,
     /// Where resolvers ask for other names when `internet` is true.
     pub upstream: Vec<SocketAddr>,
+    /// The most open files that a container can be given on this machine; absent where nothing bounds it.
+    pub most_open_files: Option<i64>,
     /// How the parent cgroups of tasks are named; else why there are none.
     pub cgroups: Result<Cgroups, String>,
 }
@@ -87,6 +92,11 @@ impl Setting {
             Some(digits) => self.name(stack, Part::App(digits, volume.to_owned())),
             None => String::new(),
         }
+    }
+
+    /// The `nofile` limit of a container on Fargate that says nothing of it (reference 2.2).
+    pub fn fargate_open_files(&self) -> i64 {
+        self.most_open_files.map_or(FARGATE_OPEN_FILES, |most| most.min(FARGATE_OPEN_FILES))
     }
 
     /// The parent cgroup of a task that has a size; none where this machine cannot have one.

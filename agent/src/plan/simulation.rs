@@ -70,6 +70,7 @@ impl World {
                 data_dir: "/nowhere".into(),
                 healthy_after: Duration::from_secs(40),
                 upstream: Vec::new(),
+                most_open_files: None,
                 cgroups: Ok(Cgroups { driver: Driver::Cgroupfs, unified: false }),
             },
             ids: Ids::from_seed(7),

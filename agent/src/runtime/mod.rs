@@ -10,6 +10,7 @@ pub mod elf;
 pub mod image;
 pub mod labels;
 pub mod names;
+pub mod open_files;
 
 mod connect;
 mod create;

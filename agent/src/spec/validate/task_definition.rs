@@ -58,6 +58,11 @@ pub fn task_definition(definition: &TaskDefinition, context: Context) -> Vec<Pro
                 ));
             }
         }
+        if container.privileged && (context.requires_fargate || context.runs_on_fargate) {
+            // AWS's words for this one are not known; the others of its family are like these.
+            let message = "Tasks using the Fargate launch type do not support privileged containers.";
+            problems.push(error(format!("{at}/privileged"), CODE, message));
+        }
         dependencies(container, definition, &at, &mut problems);
     }
     ports(definition, context.network_mode, &mut problems);
