@@ -22,10 +22,15 @@ pub(super) async fn bring_up(
         let notes = notes(&request.stack, &r.setting);
         let data_dir = r.setting.data_dir.clone();
         let changes = r.change(|state, ids| -> Result<Vec<ChangeLine>, Failure> {
-            let changes = up_in(state, &request, ids)?;
+            let mut changes = up_in(state, &request, ids)?;
             // On disk before the wish is, so that no container is started without them.
             let name = &request.stack.name;
-            secrets::renew(&data_dir, name, &request.secrets, &up::secrets_named(state, name))?;
+            let renewed = secrets::renew(&data_dir, name, &request.secrets, &up::secrets_named(state, name))?;
+            changes.extend(renewed.into_iter().map(|value_from| ChangeLine {
+                sign: '~',
+                what: format!("secret {value_from}"),
+                detail: "tasks that start from now on have the new value".to_owned(),
+            }));
             Ok(changes)
         })?;
         Ok(UpReply { changes, notes })

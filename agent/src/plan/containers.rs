@@ -131,7 +131,7 @@ pub fn app(
     spec.environment = environment(definition, region, launch_type);
     spec.secrets = definition.secrets.iter().map(|s| (s.name.clone(), s.value_from.clone())).collect();
     // 0 or absent means two shares (2.2), the least that Docker takes.
-    spec.cpu_shares = Some(i64::from(definition.cpu.max(2)));
+    spec.cpu_shares = Some(i64::from(definition.cpu.clamp(2, 262_144)));
     // Where a task has no cgroup of its own, each of its containers alone is held to its size.
     let alone = setting.cgroups.is_err();
     spec.cpu_quota_us =

@@ -174,6 +174,7 @@ impl World {
             let run = HolderId::of(container);
             container.state = ContainerState::Exited { exit_code, oom_killed: false, error: String::new() };
             container.health = None;
+            container.finished_at = Some(self.now);
             self.lose(&run);
         }
         self.tell(name);
@@ -217,9 +218,13 @@ impl World {
             Some(code) => ContainerState::Exited { exit_code: *code, oom_killed: false, error: String::new() },
             None => ContainerState::Running { pid: self.count },
         };
+        // One that is there and is the same is started again, not made anew.
+        let hash = labels.get(labels::SPEC);
+        let same = self.containers.get(&spec.name).filter(|there| there.labels.get(labels::SPEC) == hash);
+        let id = same.map_or_else(|| ContainerId(format!("{:064x}", self.count)), |there| there.id.clone());
         let checked = spec.health_check.is_some() && ending.is_none();
         let container = ObservedContainer {
-            id: ContainerId(format!("{:064x}", self.count)),
+            id,
             name: spec.name.clone(),
             image: spec.image.clone(),
             image_id: String::new(),

@@ -44,17 +44,25 @@ pub fn read(data_dir: &Path, stack: &StackName) -> Result<Secrets, StoreError> {
     serde_json::from_slice(&text).map_err(|_| failed("read", &path)(std::io::Error::other("it is damaged")))
 }
 
-/// Adds `fresh` to the values of a stack, over those that are there, and drops what is not in `wanted`.
+/// Adds `fresh` to the values of a stack, over those that are there, and drops what is not in `wanted`. Which of those that
+/// were there have another value now is the answer.
 ///
 /// # Errors
 /// When the file cannot be read or written; it is then as it was.
-pub fn renew(data_dir: &Path, stack: &StackName, fresh: &Secrets, wanted: &BTreeSet<String>) -> Result<(), StoreError> {
+pub fn renew(
+    data_dir: &Path,
+    stack: &StackName,
+    fresh: &Secrets,
+    wanted: &BTreeSet<String>,
+) -> Result<Vec<String>, StoreError> {
     let before = read(data_dir, stack)?;
     let mut secrets = before.clone();
     secrets.extend(fresh.clone());
     secrets.retain(|value_from, _| wanted.contains(value_from));
+    let differs = |(name, value): &(&String, &SecretValue)| before.get(*name).is_some_and(|old| old != *value);
+    let changed: Vec<String> = secrets.iter().filter(differs).map(|(name, _)| name.clone()).collect();
     if secrets == before {
-        return Ok(());
+        return Ok(changed);
     }
     let path = path(data_dir, stack);
     let dir = path.parent().unwrap_or(data_dir);
@@ -69,7 +77,8 @@ pub fn renew(data_dir: &Path, stack: &StackName, fresh: &Secrets, wanted: &BTree
         file.sync_data()?;
         std::fs::rename(&beside, &path)
     };
-    write().map_err(failed("write", &path))
+    write().map_err(failed("write", &path))?;
+    Ok(changed)
 }
 
 #[cfg(test)]
@@ -86,9 +95,9 @@ mod tests {
         let stack = StackName::new("shop");
         assert_eq!(read(dir.path(), &stack).unwrap(), Secrets::new());
         let first = Secrets::from([("a".into(), SecretValue::new("1")), ("b".into(), SecretValue::new("2"))]);
-        renew(dir.path(), &stack, &first, &names(&["a", "b"])).unwrap();
+        assert!(renew(dir.path(), &stack, &first, &names(&["a", "b"])).unwrap().is_empty());
         let second = Secrets::from([("a".into(), SecretValue::new("3"))]);
-        renew(dir.path(), &stack, &second, &names(&["a", "b"])).unwrap();
+        assert_eq!(renew(dir.path(), &stack, &second, &names(&["a", "b"])).unwrap(), ["a"]);
         let seen = read(dir.path(), &stack).unwrap();
         assert_eq!(seen["a"].reveal(), "3");
         assert_eq!(seen["b"].reveal(), "2", "an older deployment may still start tasks");

@@ -72,7 +72,8 @@ pub(super) fn read(
     };
     let name = required("name");
     let text = |key: &str| node.get(key).and_then(|n| n.text()).map(str::to_owned);
-    let texts = |key: &str| node.get(key).map(|n| n.texts());
+    // Describe prints an empty list for what was not given; to Docker that would be an answer.
+    let texts = |key: &str| node.get(key).map(|n| n.texts()).filter(|texts| !texts.is_empty());
     let flag = |key: &str, default: bool| node.get(key).and_then(|n| n.boolean()).unwrap_or(default);
     let number = |key: &str| node.get(key).and_then(|n| n.number_in(0..=i32::MAX as u32));
     let linux = node.get("linuxParameters").map(|n| linux_parameters::read(&n)).unwrap_or_default();

@@ -252,6 +252,32 @@ fn describes_output_is_taken_as_it_is() {
     assert_eq!(definition.container_definitions[0].memory, Some(64));
 }
 
+/// As the AWS CLI prints a definition with nothing special in it: every list is there and empty.
+#[test]
+fn what_describe_adds_means_nothing() {
+    let definition = definition_of(
+        r#"{"taskDefinition": {
+        "taskDefinitionArn": "arn:aws:ecs:us-east-1:1:task-definition/web:3", "family": "web", "revision": 3,
+        "status": "ACTIVE", "networkMode": "awsvpc", "executionRoleArn": "arn:aws:iam::1:role/e", "cpu": "256",
+        "memory": "512", "requiresCompatibilities": ["FARGATE"], "compatibilities": ["EC2", "FARGATE"],
+        "requiresAttributes": [{"name": "ecs.capability.task-eni"}], "placementConstraints": [], "volumes": [],
+        "registeredAt": "2026-11-24T12:00:00+00:00", "registeredBy": "arn:aws:iam::1:user/u",
+        "enableFaultInjection": false,
+        "containerDefinitions": [{
+            "name": "a", "image": "a", "cpu": 0, "essential": true, "command": [], "entryPoint": [],
+            "portMappings": [{"containerPort": 80, "hostPort": 80, "protocol": "tcp"}], "environment": [],
+            "environmentFiles": [], "secrets": [], "mountPoints": [], "volumesFrom": [], "systemControls": [],
+            "dnsServers": [], "dnsSearchDomains": [], "extraHosts": [], "dockerSecurityOptions": [],
+            "dockerLabels": {}, "ulimits": [], "links": [], "dependsOn": [], "credentialSpecs": [],
+            "resourceRequirements": [], "privileged": false, "readonlyRootFilesystem": false,
+            "linuxParameters": {"capabilities": {"add": [], "drop": []}, "devices": [], "tmpfs": []}}]},
+        "tags": []}"#,
+    );
+    let container = &definition.container_definitions[0];
+    assert_eq!((&container.command, &container.entry_point), (&None, &None), "an empty list is none");
+    assert_eq!((container.devices.len(), container.tmpfs.len(), definition.volumes.len()), (0, 0, 0));
+}
+
 #[test]
 fn a_flag_that_overrides_a_definition_says_what_it_drops() {
     let stack = "name: shop\nservices:\n  web:\n    taskDefinition: task.yaml\n";
