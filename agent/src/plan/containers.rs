@@ -67,7 +67,12 @@ pub fn task_pause(
     spec.dns = router(record).resolver_addresses().into_iter().take(1).collect();
     spec.dns_search = vec![private_domain(region)];
     spec.cgroup_parent = setting.cgroup_of(task).map(|cgroup| cgroup.parent);
-    spec.ipc_mode = (task.definition.ipc_mode == Some(IpcMode::Task)).then(|| "shareable".to_owned());
+    if task.definition.ipc_mode == Some(IpcMode::Task) {
+        // Its /dev/shm is everybody's, so it is as large as the largest that one of them asks for.
+        spec.ipc_mode = Some("shareable".to_owned());
+        let sizes = task.definition.container_definitions.iter().filter_map(|c| c.shared_memory_size);
+        spec.shared_memory_mib = sizes.max().map(i64::from);
+    }
     pause(&mut spec);
     spec
 }

@@ -60,7 +60,7 @@ fn device(node: &Node<'_>) -> Option<Device> {
         return None;
     };
     let path = host_path.text()?;
-    if !std::path::Path::new(path).exists() {
+    if matches!(std::path::Path::new(path).try_exists(), Ok(false)) {
         host_path.error("NoSuchFile", format!("there is no device `{path}` on this machine"));
     }
     let words = [("read", "read"), ("write", "write"), ("mknod", "mknod")];

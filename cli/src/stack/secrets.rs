@@ -133,6 +133,12 @@ impl<'a> SecretSources<'a> {
         let n = entry.get("file")?;
         let path = self.folders.locate(&n, self.folders.stack, n.text()?)?;
         match local_file::text(&path) {
+            Ok(text) if text.contains('\0') => {
+                let message =
+                    format!("the secret `{key}`, `{}`, has a NUL byte, which no variable can hold", path.display());
+                n.error("NoSecret", message);
+                None
+            }
             Ok(text) => {
                 let value = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
                 Some(SecretValue::new(value))

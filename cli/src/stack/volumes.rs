@@ -68,7 +68,8 @@ fn host(node: Option<Node<'_>>, folders: Folders<'_>) -> Option<VolumeSource> {
         n.error("ClientException", "Docker cannot mount a path with a `:` in it");
         return None;
     }
-    if !Path::new(path).exists() {
+    // What this user may not look at may be there.
+    if matches!(Path::new(path).try_exists(), Ok(false)) {
         let message =
             format!("`{path}` is not on this machine: Docker makes it when the task starts, an empty directory");
         n.note(Problem::warning(n.place(), "NoSuchFile", message));

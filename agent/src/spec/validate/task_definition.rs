@@ -304,8 +304,9 @@ fn cycle(definition: &TaskDefinition) -> Option<Problem> {
         let mut seen = BTreeSet::new();
         while let Some(path) = paths.pop() {
             let Some(here) = path.last().and_then(|last| containers.get(*last)) else { continue };
-            for dependency in &here.depends_on {
-                let Some(next) = containers.iter().position(|c| c.name == dependency.container_name) else { continue };
+            let from = here.volumes_from.iter().map(|from| &from.source_container);
+            for name in here.depends_on.iter().map(|dependency| &dependency.container_name).chain(from) {
+                let Some(next) = containers.iter().position(|c| &c.name == name) else { continue };
                 if next == start {
                     let names: Vec<_> =
                         path.iter().filter_map(|i| containers.get(*i)).map(|c| c.name.as_str()).collect();
