@@ -207,9 +207,12 @@ impl Reconciler {
         for step in steps {
             let object = step.object();
             // A step under way may still make what would then be left behind: its end is another turn.
-            if let Step::RemoveFiles { stack } = &step
-                && self.in_flight.iter().any(|busy| busy.contains(stack.as_str()))
-            {
+            let of = match &step {
+                Step::RemoveFiles { stack } => Some(stack.as_str()),
+                Step::RemoveRemains { task, .. } => Some(task.as_str()),
+                _ => None,
+            };
+            if of.is_some_and(|of| self.in_flight.iter().any(|busy| *busy != object && busy.contains(of))) {
                 continue;
             }
             if let Some(retry) = self.retries.get(&object)

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::definition::{run, shell, waiting, with};
+use e2e::definition::{busybox, run, shell, waiting, with};
 use e2e::eventually::eventually;
 use e2e::lab::Lab;
 use serde_json::{Value, json};
@@ -468,5 +468,83 @@ fn containers_of_a_task_share_processes_and_memory_when_asked_and_a_stub_is_heal
     let (of_app, of_other) = (namespaces("app"), namespaces("other"));
     assert!(of_app.lines().zip(of_other.lines()).all(|(a, b)| a != b), "{of_app} {of_other}");
     assert!(!inside(&lab, "other", "/bin/busybox ps -o args").contains("sleep 77777"));
+    lab.down();
+}
+
+/// An image whose own check fails and whose stop signal is SIGINT.
+struct Image(String);
+
+impl Image {
+    fn build(lab: &Lab) -> Self {
+        let image = Self(format!("ecsnet-e2e/{}:1", lab.stack));
+        let file =
+            format!("FROM {}\nSTOPSIGNAL SIGINT\nHEALTHCHECK --interval=1s CMD [\"/no/such/check\"]\n", busybox());
+        let folder = lab.dir().join("image");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("Dockerfile"), file).unwrap();
+        docker(&["build", "-q", "-t", &image.0, folder.to_str().unwrap()]);
+        image
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rmi", "-f", &self.0]).output();
+    }
+}
+
+#[test]
+fn a_dependency_comes_first_and_goes_last_by_its_image_s_signal() {
+    let lab = Lab::new();
+    let image = Image::build(&lab);
+    let script = |code: u8| format!("trap 'exit {code}' INT; trap 'exit 9' TERM; sleep 100000 & wait");
+    let db = with(
+        shell("db", &script(5)),
+        json!({
+            "image": image.0, "essential": false,
+            "healthCheck": { "command": ["CMD", "/bin/test", "-e", "/tmp/healthy"], "interval": 5, "timeout": 2, "retries": 1 },
+        }),
+    );
+    let app = with(
+        shell("app", &script(6)),
+        json!({ "image": image.0, "dependsOn": [{ "containerName": "db", "condition": "HEALTHY" }] }),
+    );
+    let path = lab.write("stack.yaml", &stack(&task("app", &[app, db], json!({})), "").replace("{name}", &lab.stack));
+    lab.ok(&["up", path.to_str().unwrap(), "--no-wait"]);
+    let ends_with = |name: &str| lab.containers().into_iter().find(|c| c.ends_with(&format!(".{name}")));
+    let db = eventually("the dependency runs and is not healthy", || {
+        let found = ends_with("db").filter(|_| shown(&lab, "db")["lastStatus"] == "RUNNING");
+        found.ok_or_else(|| lab.containers())
+    });
+    let unhealthy = || docker(&["inspect", "--format", "{{.State.Health.Status}}", &db]) == "unhealthy";
+    eventually("its check has failed", || if unhealthy() { Ok(()) } else { Err(()) });
+    assert_eq!(ends_with("app"), None, "not even created");
+    docker(&["exec", &db, "/bin/touch", "/tmp/healthy"]);
+    lab.ok(&["up", path.to_str().unwrap(), "--timeout", "60s"]);
+    let app = shown(&lab, "app");
+    assert_eq!(app["healthStatus"], "UNKNOWN", "the image's own check counts for nothing");
+    docker(&["exec", &db, "/bin/rm", "/tmp/healthy"]);
+    eventually("the dependency is unhealthy again", || if unhealthy() { Ok(()) } else { Err(()) });
+    let running = lab.one("app");
+
+    let events = std::fs::File::create(lab.dir().join("events")).unwrap();
+    let filters =
+        ["--filter", "event=die", "--filter", &format!("label=ecsnet.task={}", running.id)].map(str::to_owned);
+    let mut watch = Command::new("docker")
+        .args(["events", "--since", "1s", "--format", "{{.Actor.Attributes.name}} {{.Actor.Attributes.exitCode}}"])
+        .args(filters)
+        .stdout(events)
+        .spawn()
+        .unwrap();
+    lab.ok(&["stop", &running.id]);
+    let died = eventually("all its containers have ended", || {
+        let text = std::fs::read_to_string(lab.dir().join("events")).unwrap();
+        let lines: Vec<String> = text.lines().filter_map(|l| l.rsplit_once('.')).map(|(_, l)| l.to_owned()).collect();
+        // What comes after them is what held the task's network.
+        lines.get(..2).map(<[String]>::to_vec).ok_or(text)
+    });
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!(died, ["app 6", "db 5"]);
     lab.down();
 }

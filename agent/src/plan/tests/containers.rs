@@ -6,9 +6,10 @@ use std::time::Duration;
 use rstest::rstest;
 
 use crate::plan::containers::{app, task_pause};
+use crate::plan::health::{HealthStatus, of_task};
 use crate::plan::simulation::*;
 use crate::plan::{mounts, up};
-use crate::runtime::{ContainerSpec, Mount};
+use crate::runtime::{ContainerSpec, Health, Mount};
 use crate::spec::ids::ContainerName;
 use crate::spec::service::LaunchType;
 use crate::spec::task_definition::*;
@@ -212,13 +213,13 @@ fn who_takes_mounts_over_waits_for_who_has_them() {
     let owner = ContainerDefinition { essential: false, ..container("owner", "o:1") };
     let dep = after(owner, "gate", Condition::Healthy);
     let gate = ContainerDefinition { essential: false, ..checked("gate", "g:1") };
-    world.health.insert("g:1".into(), crate::runtime::Health::Starting);
+    world.health.insert("g:1".into(), Health::Starting);
     world.apply_stack(&stack(vec![service("web", 1, vec![heir, dep, gate])]));
     world.settle(Duration::from_secs(1));
     let task = world.live("web")[0].clone();
     assert!(!task.container(&ContainerName::new("heir")).started);
     let gate = world.app(&task.id, "gate");
-    world.set_health(&gate, crate::runtime::Health::Healthy);
+    world.set_health(&gate, Health::Healthy);
     world.settle(Duration::from_secs(1));
     let spec = told(&world, &task, LaunchType::Ec2, "heir");
     assert_eq!(spec.volumes_from, [(world.app(&task.id, "owner"), true)]);
@@ -241,6 +242,30 @@ fn a_stub_is_our_own_image_and_healthy_because_it_runs() {
     world.end(&world.app(&task.id, "sidecar"), 0);
     world.settle(Duration::ZERO);
     assert_eq!(world.task(&task.id).status, TaskStatus::Stopped, "it is essential as before");
+}
+
+/// Containers as (essential, has a check, what Docker says of it).
+#[rstest]
+#[case::no_check(&[(true, false, None)], HealthStatus::Unknown)]
+#[case::only_beside(&[(true, false, None), (false, true, Some(Health::Healthy))], HealthStatus::Unknown)]
+#[case::all(&[(true, true, Some(Health::Healthy)), (true, false, None)], HealthStatus::Healthy)]
+#[case::not_yet(&[(true, true, Some(Health::Healthy)), (true, true, Some(Health::Starting))], HealthStatus::Unknown)]
+#[case::one_is_not(&[(true, true, Some(Health::Starting)), (true, true, Some(Health::Unhealthy))], HealthStatus::Unhealthy)]
+#[case::beside_is_not(&[(true, true, Some(Health::Healthy)), (false, true, Some(Health::Unhealthy))], HealthStatus::Healthy)]
+fn health_of_a_task(#[case] containers: &[(bool, bool, Option<Health>)], #[case] expected: HealthStatus) {
+    let name = |index: usize| format!("c{index}");
+    let definition = |(index, (essential, has_check, _)): (usize, &(bool, bool, Option<Health>))| {
+        let image = format!("{index}:1");
+        let definition = if *has_check { checked(&name(index), &image) } else { container(&name(index), &image) };
+        ContainerDefinition { essential: *essential, ..definition }
+    };
+    let (mut world, task) = world_of(containers.iter().enumerate().map(definition).collect(), nothing);
+    for (index, (_, _, health)) in containers.iter().enumerate() {
+        if let Some(health) = health {
+            world.set_health(&world.app(&task.id, &name(index)), *health);
+        }
+    }
+    assert_eq!(of_task(&task, &stack_name(), &world.observed, &world.setting), expected);
 }
 
 #[test]
