@@ -171,6 +171,26 @@ error: expected `START` or `COMPLETE` or `SUCCESS` or `HEALTHY`, found `DONE`
 }
 
 #[test]
+fn a_circle_through_volumes_from_would_never_start_either() {
+    let text = report_of_definition(
+        "task.yaml",
+        "family: web\nnetworkMode: awsvpc\ncontainerDefinitions:\n  - { name: a, image: a, memory: 9, volumesFrom: [ { sourceContainer: b } ] }\n  - { name: b, image: b, memory: 9, dependsOn: [ { containerName: a, condition: START } ] }\n",
+    );
+    assert!(text.starts_with("error: Container dependencies cannot form a cycle\n"), "{text}");
+    assert!(text.contains("hint: a → b → a"), "{text}");
+}
+
+#[test]
+fn nothing_is_privileged_on_fargate() {
+    let text = report_of_definition(
+        "task.yaml",
+        "family: web\nrequiresCompatibilities: [FARGATE]\ncpu: 256\nmemory: 512\ncontainerDefinitions:\n  - { name: a, image: a, privileged: true }\n",
+    );
+    assert!(text.starts_with("error: Tasks using the Fargate launch type do not support privileged"), "{text}");
+    assert!(text.contains("--> task.yaml:6:"), "{text}");
+}
+
+#[test]
 fn fargate_has_sizes() {
     insta::assert_snapshot!(report_of_definition("task.yaml", "family: web\nrequiresCompatibilities: [FARGATE]\nmemory: 3GB\ncontainerDefinitions: [ { name: a, image: a } ]\n"), @r###"
 error: Fargate requires that 'cpu' be defined at the task level
