@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 use e2e::definition::{busybox, run, shell, waiting, with};
 use e2e::eventually::eventually;
@@ -493,6 +493,16 @@ impl Drop for Image {
     }
 }
 
+/// A process that ends with the test.
+struct Watch(Child);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_dependency_comes_first_and_goes_last_by_its_image_s_signal() {
     let lab = Lab::new();
@@ -530,12 +540,13 @@ fn a_dependency_comes_first_and_goes_last_by_its_image_s_signal() {
     let events = std::fs::File::create(lab.dir().join("events")).unwrap();
     let filters =
         ["--filter", "event=die", "--filter", &format!("label=ecsnet.task={}", running.id)].map(str::to_owned);
-    let mut watch = Command::new("docker")
+    let watch = Command::new("docker")
         .args(["events", "--since", "1s", "--format", "{{.Actor.Attributes.name}} {{.Actor.Attributes.exitCode}}"])
         .args(filters)
         .stdout(events)
         .spawn()
         .unwrap();
+    let watch = Watch(watch);
     lab.ok(&["stop", &running.id]);
     let died = eventually("all its containers have ended", || {
         let text = std::fs::read_to_string(lab.dir().join("events")).unwrap();
@@ -543,8 +554,7 @@ fn a_dependency_comes_first_and_goes_last_by_its_image_s_signal() {
         // What comes after them is what held the task's network.
         lines.get(..2).map(<[String]>::to_vec).ok_or(text)
     });
-    watch.kill().unwrap();
-    watch.wait().unwrap();
+    drop(watch);
     assert_eq!(died, ["app 6", "db 5"]);
     lab.down();
 }
