@@ -297,6 +297,7 @@ impl Drop for Lab {
                 .args(&left)
                 .envs(self.environment.iter().map(|(n, v)| (n, v)))
                 .output();
+            left.iter().for_each(|name| remove_cgroups(name));
             assert!(std::thread::panicking(), "the test ended with containers left: {left:?}; call `down`");
         }
         let volumes = self.volumes();
@@ -307,6 +308,15 @@ impl Drop for Lab {
                 .envs(self.environment.iter().map(|(n, v)| (n, v)))
                 .output();
         }
+    }
+}
+
+/// Removes the parent cgroup of the task that a container's name tells, which Docker leaves behind.
+fn remove_cgroups(container: &str) {
+    let is_task = |part: &&str| part.len() == 32 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let Some(task) = container.split(['-', '.']).find(is_task) else { return };
+    for tree in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        let _ = std::fs::remove_dir(tree.path().join("ecs").join(task));
     }
 }
 
