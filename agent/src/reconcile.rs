@@ -64,7 +64,6 @@ pub struct Reconciler {
     pub ids: Ids,
     store: Store,
     applier: Option<Arc<Applier>>,
-    in_flight: BTreeSet<String>,
     retries: BTreeMap<String, Retry>,
     sender: mpsc::UnboundedSender<Message>,
     changed: watch::Sender<u64>,
@@ -97,7 +96,6 @@ impl Reconciler {
             ids: Ids::from_seed(seed),
             store,
             applier: None,
-            in_flight: BTreeSet::new(),
             retries: BTreeMap::new(),
             sender,
             changed,
@@ -212,7 +210,7 @@ impl Reconciler {
                 Step::RemoveRemains { task, .. } => Some(task.as_str()),
                 _ => None,
             };
-            if of.is_some_and(|of| self.in_flight.iter().any(|busy| *busy != object && busy.contains(of))) {
+            if of.is_some_and(|of| self.observed.under_way.iter().any(|busy| *busy != object && busy.contains(of))) {
                 continue;
             }
             if let Some(retry) = self.retries.get(&object)
@@ -221,7 +219,7 @@ impl Reconciler {
                 next = Some(next.map_or(retry.at, |at| at.min(retry.at)));
                 continue;
             }
-            if self.in_flight.insert(object) {
+            if self.observed.under_way.insert(object) {
                 tracing::debug!(kind = step.kind(), object = step.object(), "step");
                 let (applier, sender) = (Arc::clone(&applier), self.sender.clone());
                 tokio::spawn(async move {
@@ -271,7 +269,7 @@ impl Reconciler {
 
     fn done(&mut self, step: Step, result: Result<Vec<Seen>, ApplyError>) {
         let object = step.object();
-        self.in_flight.remove(&object);
+        self.observed.under_way.remove(&object);
         if let Step::PullImage { image, .. } = &step {
             self.observed.pulls.remove(image);
         }
@@ -362,8 +360,8 @@ impl Reconciler {
     fn see_all(&mut self, containers: Vec<ObservedContainer>) {
         let mut listed: BTreeMap<String, ObservedContainer> =
             containers.into_iter().map(|c| (c.name.clone(), c)).collect();
-        let (fresh, in_flight) = (&self.fresh_containers, &self.in_flight);
-        let is_newer = |name: &String| fresh.contains(name) || in_flight.contains(&format!("container {name}"));
+        let (fresh, under_way) = (&self.fresh_containers, &self.observed.under_way);
+        let is_newer = |name: &String| fresh.contains(name) || under_way.contains(&format!("container {name}"));
         listed.retain(|name, _| !is_newer(name));
         self.observed.containers.retain(|name, _| is_newer(name));
         self.observed.containers.append(&mut listed);

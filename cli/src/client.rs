@@ -6,16 +6,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use agent::control::api::ErrorReply;
+use agent::control::api::{ErrorReply, FORWARD_PROTOCOL};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, StatusCode, header};
+use hyper::header::{self, HeaderName};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 use crate::failure::{FAILED, MACHINE};
@@ -110,6 +112,9 @@ impl ClientError {
     }
 }
 
+/// What makes of a request a connection.
+const UPGRADE: [(HeaderName, &str); 2] = [(header::CONNECTION, "upgrade"), (header::UPGRADE, FORWARD_PROTOCOL)];
+
 /// The way to one agent. Holds no connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -164,6 +169,22 @@ impl Client {
         }))
     }
 
+    /// A connection that the agent carries on to a port of a task.
+    pub(crate) async fn forward(
+        &self,
+        target: &str,
+        port: u16,
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, ClientError> {
+        let port = port.to_string();
+        let query = [("target", Some(target)), ("port", Some(port.as_str()))];
+        let (request, response) = self.request(Method::GET, "/forward", &query, Bytes::new(), &UPGRADE).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refusal(request, response).await);
+        }
+        let upgraded = hyper::upgrade::on(response).await;
+        upgraded.map(TokioIo::new).map_err(|source| ClientError::Broken { request, source })
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -171,18 +192,32 @@ impl Client {
         query: &[(&str, Option<&str>)],
         body: Bytes,
     ) -> Result<(String, Response<Incoming>), ClientError> {
+        self.request(method, path, query, body, &[]).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, Option<&str>)],
+        body: Bytes,
+        headers: &[(HeaderName, &str)],
+    ) -> Result<(String, Response<Incoming>), ClientError> {
         let name = format!("{method} {path}");
         let socket = UnixStream::connect(&self.socket).await.map_err(|source| not_connected(&self.socket, source))?;
         let broken = |source| ClientError::Broken { request: name.clone(), source };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(broken)?;
         // Ends with the connection; what goes wrong on it comes out of the request and of its body.
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         let request = Request::builder()
             .method(method)
             .uri(with_query(path, query))
             .header(header::HOST, "ecsnet")
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, "application/json");
+        let request = headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(name, *value))
             .body(Full::new(body))
             .map_err(|error| ClientError::Unsendable { request: name.clone(), source: error.into() })?;
         let response = sender.send_request(request).await.map_err(broken)?;

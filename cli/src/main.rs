@@ -31,6 +31,7 @@ fn main() {
         Verb::Events(events) => on_runtime(events.run(&global)),
         Verb::Exec(exec) => on_runtime(exec.run(&global)),
         Verb::Run(run) => run.run(&global),
+        Verb::Forward(forward) => on_runtime(forward.run(&global)),
         Verb::Dig(dig) => on_runtime(dig.run(&global)),
         Verb::Stop(stop) => on_runtime(stop.run(&global)),
         Verb::Scale(scale) => on_runtime(scale.run(&global)),

@@ -6,6 +6,7 @@ mod awsvpc;
 mod crash;
 mod discovery;
 mod faults;
+mod host;
 mod security_groups;
 mod services;
 mod task_definition;

@@ -36,7 +36,7 @@ services:
   no-image: {{ taskDefinition: {} }}
   fine: {{ taskDefinition: {} }}
 ",
-        task("exits", &[shell("app", "exit 3"), waiting("other")]),
+        task("exits", &[shell("app", "echo last words; exit 3"), waiting("other")]),
         task("no-command", &[no_command]),
         task("no-image", &[no_image]),
         task("fine", &[waiting("app"), side]),
@@ -50,6 +50,9 @@ services:
     assert_eq!(task["stoppedReason"], "Essential container in task exited");
     assert_eq!(container(&task, "app")["exitCode"], 3);
     assert_eq!(task["desiredStatus"], "STOPPED");
+    // Its container is gone, what it wrote is not.
+    let logs = lab.ok(&["logs", task["ecsnet"]["taskId"].as_str().unwrap()]);
+    assert!(logs.contains("last words"), "{logs}");
 
     let task = stopped(&lab, "no-command");
     assert_eq!(task["stopCode"], "TaskFailedToStart", "{task:#}");

@@ -4,6 +4,7 @@
 //! the reconcile loop folds into what is observed; nothing is taken for granted.
 
 pub mod crash;
+pub mod kept_logs;
 mod network;
 mod zone;
 
@@ -21,6 +22,7 @@ use crate::plan::Setting;
 use crate::plan::step::Step;
 use crate::project::zone::Zone;
 use crate::runtime::cgroup::remove_cgroup_parent;
+use crate::runtime::names::{ContainerName as DockerName, Part};
 use crate::runtime::{ContainerSpec, Docker, ObservedContainer, PullError, PullProgress, RuntimeError};
 use crate::spec::ids::{ContainerName, StackName, TaskId};
 use crate::store::secrets;
@@ -215,6 +217,9 @@ impl Applier {
             Step::RemoveContainer { name } => {
                 // A socket of ours would keep its namespace alive.
                 self.networks.forget(&name);
+                if let Some(DockerName { stack, part: Part::App(..), .. }) = DockerName::parse(&name) {
+                    kept_logs::keep(&self.docker, &self.setting.logs_dir(&StackName::new(stack)), &name).await?;
+                }
                 self.docker.remove(&name).await?;
                 self.look(&name).await
             }

@@ -15,7 +15,7 @@ const SOCKET_DEADLINE: Duration = Duration::from_secs(5);
 /// How often it is looked for: a socket that is not there yet sends no event of its own.
 const SOCKET_LOOK: Duration = Duration::from_millis(5);
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ApplyError {
+pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ApplyError {
     let path = path.to_owned();
     move |source| ApplyError::File { what, path, source }
 }
@@ -50,7 +50,7 @@ pub(super) async fn publish(dir: &Path, zone: &Zone) -> Result<(), ApplyError> {
     }
 }
 
-fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
+pub(super) fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
     let mut file = std::fs::File::create(path)?;
     file.write_all(text)?;

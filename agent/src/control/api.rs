@@ -13,10 +13,12 @@
 //! | `GET /stacks` | list of [`StackSummary`] |
 //! | `GET /progress?stack=NAME` | stream of [`Progress`], one at once and one after each change, ending when the stack is gone |
 //! | `GET /tasks?stack=NAME` | [`Tasks`]; without `stack`, of all stacks |
+//! | `GET /tasks/watch?stack=NAME` | stream of [`Tasks`], one at once and one after each change |
 //! | `GET /services?stack=NAME` | [`Services`] |
 //! | `GET /events?stack=NAME&follow=true` | stream of [`ServiceEvent`], oldest first |
 //! | `GET /target?target=T` | list of [`Target`]: the tasks that it names |
 //! | `GET /logs?target=T&follow=true&tail=N` | stream of [`LogLine`] |
+//! | `GET /forward?target=T&port=N` | 101, then the bytes of a TCP connection to that port of the task ([`FORWARD_PROTOCOL`]) |
 //! | `POST /stop` [`StopRequest`] | [`TaskView`] |
 //! | `POST /scale` [`ScaleRequest`] | nothing |
 //! | `GET /inspect?kind=K&id=I` | a JSON object; kinds: task, service, eni, subnet, security-group, stack |
@@ -30,6 +32,9 @@ use serde_json::Value;
 
 use crate::secret::SecretValue;
 use crate::spec::stack::Stack;
+
+/// What `/forward` is upgraded to.
+pub const FORWARD_PROTOCOL: &str = "ecsnet-tcp";
 
 /// Who answers on the socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,6 +286,8 @@ pub struct Target {
     pub task_id: String,
     /// PROVISIONING … STOPPED.
     pub last_status: String,
+    /// Its ENI's address.
+    pub address: Option<IpAddr>,
     /// Its containers in the order of the task definition, with their Docker names; the essential ones say so.
     pub containers: Vec<TargetContainer>,
     /// The holder of its network namespace.

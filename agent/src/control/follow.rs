@@ -9,12 +9,13 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 
-use super::api::{LogLine, Progress, ServiceEvent};
+use super::api::{LogLine, ServiceEvent, Tasks};
 use super::failure::{Failure, failure};
 use super::server::{Server, Which, WhichTarget, known_stack};
 use super::target;
 use super::view::Lens;
-use crate::reconcile::chain;
+use crate::apply::kept_logs;
+use crate::reconcile::{Reconciler, chain};
 use crate::runtime::{Docker, LogOptions, OutputStream};
 use crate::spec::ids::StackName;
 
@@ -37,33 +38,45 @@ pub(super) async fn progress(Shared(server): Shared<Server>, Query(which): Query
         })
         .await??;
     let stack = StackName::new(name);
-    let follower = (server.clone(), server.changed.clone(), None::<Progress>, true);
-    let progress = stream::unfold(follower, move |(server, mut changed, last, first)| {
-        let stack = stack.clone();
+    Ok(lines(each_change(server, move |r| {
+        let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
+        let docker = r.applier().is_some();
+        Some(lens.progress(&stack, r.state.stack(&stack)?, r.store_error(), docker))
+    })))
+}
+
+/// What the loop answers now, and again whenever that changes, until it has no answer or ends.
+fn each_change<T: Clone + PartialEq + Send + 'static>(
+    server: Server,
+    question: impl Fn(&mut Reconciler) -> Option<T> + Clone + Send + 'static,
+) -> impl Stream<Item = T> + Send + 'static {
+    let changed = server.changed.clone();
+    stream::unfold((server, changed, None::<T>), move |(server, mut changed, mut last)| {
+        let question = question.clone();
         async move {
-            let mut first = first;
             loop {
-                if !first {
+                if last.is_some() {
                     changed.changed().await.ok()?;
                 }
-                first = false;
                 changed.mark_unchanged();
-                let stack = stack.clone();
-                let now = server
-                    .ask(move |r| {
-                        let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
-                        let docker = r.applier().is_some();
-                        Some(lens.progress(&stack, r.state.stack(&stack)?, r.store_error(), docker))
-                    })
-                    .await
-                    .ok()??;
+                let question = question.clone();
+                let now = server.ask(move |r| question(r)).await.ok()??;
                 if last.as_ref() != Some(&now) {
-                    return Some((now.clone(), (server, changed, Some(now), false)));
+                    last = Some(now.clone());
+                    return Some((now, (server, changed, last)));
                 }
             }
         }
-    });
-    Ok(lines(progress))
+    })
+}
+
+/// The tasks, now and whenever one of them changes.
+pub(super) async fn tasks(Shared(server): Shared<Server>, Query(which): Query<Which>) -> Result<Response, Failure> {
+    let chosen = server.look(move |lens| known_stack(lens, which.stack.as_deref())).await??;
+    Ok(lines(each_change(server, move |r| {
+        let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
+        Some(Tasks { tasks: lens.tasks(chosen.as_ref()) })
+    })))
 }
 
 pub(super) async fn events(Shared(server): Shared<Server>, Query(which): Query<Which>) -> Result<Response, Failure> {
@@ -93,34 +106,44 @@ pub(super) async fn logs(
     Shared(server): Shared<Server>,
     Query(which): Query<WhichTarget>,
 ) -> Result<Response, Failure> {
-    let targets = {
+    let (targets, dirs) = {
         let wanted = which.target.clone();
-        server.look(move |lens| target::find(lens, &wanted)).await??
+        server
+            .look(move |lens| -> Result<_, Failure> {
+                let targets = target::find_with_last(lens, &wanted)?;
+                let dirs = targets.iter().map(|t| lens.setting.logs_dir(&StackName::new(&t.stack)));
+                let dirs: Vec<_> = dirs.collect();
+                Ok((targets, dirs))
+            })
+            .await??
     };
     let docker = Docker::connect().await.map_err(|error| failure(chain(&error), 3))?;
     let options = LogOptions { follow: which.follow, tail: which.tail, since: None };
-    let sources = targets.into_iter().flat_map(|t| {
-        let (task_id, service) = (t.task_id, t.service);
-        t.containers.into_iter().map(move |c| (task_id.clone(), service.clone(), c.name, c.docker_name))
-    });
-    let streams: Vec<_> = sources
-        .map(|(task_id, service, container, docker_name)| {
+    let mut streams = Vec::new();
+    for (target, dir) in targets.into_iter().zip(dirs) {
+        for container in target.containers {
+            let (task_id, service) = (target.task_id.clone(), target.service.clone());
+            let line = move |stderr: bool, time: String, text: String| LogLine {
+                task_id: task_id.clone(),
+                service: service.clone(),
+                container: container.name.clone(),
+                stream: if stderr { "stderr" } else { "stdout" }.to_owned(),
+                time,
+                text: text.trim_end_matches(['\n', '\r']).to_owned(),
+            };
+            let kept = kept_logs::read(&dir, &container.docker_name, which.tail);
+            if !kept.is_empty() {
+                streams.push(stream::iter(kept).map(move |kept| line(kept.stderr, kept.time, kept.text)).boxed());
+                continue;
+            }
             // A container that is not there has no log; the others still have.
-            let lines = docker.logs(&docker_name, options.clone()).filter_map(|line| async move { line.ok() });
-            lines
-                .map(move |line| LogLine {
-                    task_id: task_id.clone(),
-                    service: service.clone(),
-                    container: container.clone(),
-                    stream: match line.stream {
-                        OutputStream::Stdout => "stdout".to_owned(),
-                        OutputStream::Stderr => "stderr".to_owned(),
-                    },
-                    time: line.time.map(|t| t.to_string()).unwrap_or_default(),
-                    text: String::from_utf8_lossy(&line.bytes).trim_end_matches(['\n', '\r']).to_owned(),
-                })
-                .boxed()
-        })
-        .collect();
+            let lines = docker.logs(&container.docker_name, options.clone()).filter_map(|line| async { line.ok() });
+            let lines = lines.map(move |seen| {
+                let text = String::from_utf8_lossy(&seen.bytes).into_owned();
+                line(seen.stream == OutputStream::Stderr, seen.time.map(|t| t.to_string()).unwrap_or_default(), text)
+            });
+            streams.push(lines.boxed());
+        }
+    }
     Ok(lines(stream::select_all(streams)))
 }

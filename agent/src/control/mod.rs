@@ -1,13 +1,14 @@
 //! The door for the CLI: HTTP with JSON over a unix socket that is as good as root (pitfall 19).
 //!
 //! [`api`] is what goes over it, shared with the CLI; [`server`] has the routes and asks the reconcile loop; the handlers are
-//! in `change` (what is wished for), `question` and `follow` (answers that go on). Nothing is decided here.
+//! in `change` (what is wished for), `question`, `follow` (answers that go on) and `forward` (a connection). Nothing is decided here.
 
 pub mod api;
 mod change;
 pub mod dig;
 mod failure;
 mod follow;
+mod forward;
 pub mod inspect;
 mod question;
 pub mod server;

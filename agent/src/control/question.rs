@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Query, State as Shared};
 use serde_json::Value;
 
-use super::api::{DigReply, DigRequest, ErrorReply, Services, StackSummary, Target, TaskView, Tasks};
+use super::api::{DigReply, DigRequest, ErrorReply, Services, StackSummary, Target, Tasks};
 use super::failure::{Failure, failure};
 use super::server::{Server, Which, WhichTarget, WhichThing, known_stack};
 use super::{dig, inspect, target};
@@ -21,11 +21,7 @@ pub(super) async fn tasks(Shared(server): Shared<Server>, Query(which): Query<Wh
     let tasks = server
         .look(move |lens| {
             let chosen = known_stack(lens, which.stack.as_deref())?;
-            let stacks = lens.state.stacks().iter().filter(|(n, _)| chosen.as_ref().is_none_or(|c| c == *n));
-            let mut tasks: Vec<TaskView> =
-                stacks.flat_map(|(n, s)| s.tasks.values().map(|t| lens.task(n, s, t))).collect();
-            tasks.sort_by(|a, b| (&a.ecsnet.stack, &a.created_at).cmp(&(&b.ecsnet.stack, &b.created_at)));
-            Ok::<_, Failure>(tasks)
+            Ok::<_, Failure>(lens.tasks(chosen.as_ref()))
         })
         .await??;
     Ok(Json(Tasks { tasks }))
@@ -50,7 +46,11 @@ pub(super) async fn find_target(
     Shared(server): Shared<Server>,
     Query(which): Query<WhichTarget>,
 ) -> Result<Json<Vec<Target>>, Failure> {
-    Ok(Json(server.look(move |lens| target::find(lens, &which.target)).await??))
+    let found = server.look(move |lens| match which.failed {
+        true => target::find_with_last(lens, &which.target),
+        false => target::find(lens, &which.target),
+    });
+    Ok(Json(found.await??))
 }
 
 pub(super) async fn inspect_one(

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::api::{ErrorReply, Version};
 use super::failure::{Failure, failure};
 use super::view::Lens;
-use super::{change, follow, question};
+use super::{change, follow, forward, question};
 use crate::apply::Applier;
 use crate::reconcile::{Message, Reconciler};
 use crate::spec::ids::StackName;
@@ -62,6 +62,8 @@ pub async fn serve(
         .route("/stacks", get(question::stacks))
         .route("/progress", get(follow::progress))
         .route("/tasks", get(question::tasks))
+        .route("/tasks/watch", get(follow::tasks))
+        .route("/forward", get(forward::forward))
         .route("/services", get(question::services))
         .route("/events", get(follow::events))
         .route("/target", get(question::find_target))
@@ -147,6 +149,9 @@ pub(super) struct Which {
 #[derive(Debug, Deserialize)]
 pub(super) struct WhichTarget {
     pub(super) target: String,
+    /// Of a service, also the last task that failed.
+    #[serde(default)]
+    pub(super) failed: bool,
     #[serde(default)]
     pub(super) follow: bool,
     pub(super) tail: Option<u64>,

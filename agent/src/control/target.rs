@@ -42,6 +42,32 @@ pub fn find(lens: &Lens<'_>, target: &str) -> Result<Vec<Target>, ErrorReply> {
     Ok(found.into_iter().map(|(stack, task)| describe(lens, stack, task)).collect())
 }
 
+/// Every task that `target` names whose logs there are: those of [`find`], and of a service the last one that failed.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_with_last(lens: &Lens<'_>, target: &str) -> Result<Vec<Target>, ErrorReply> {
+    let (stack, name) = match target.split_once('/') {
+        Some((stack, name)) => (Some(stack), name),
+        None => (None, target),
+    };
+    let stacks = lens.state.stacks().iter().filter(|(s, _)| stack.is_none_or(|wanted| s.as_str() == wanted));
+    let ended = stacks.flat_map(|(stack, in_stack)| {
+        let mine = in_stack.tasks.values().filter(|t| t.service.as_str() == name && t.status == TaskStatus::Stopped);
+        let failed = mine.filter(|t| t.stop.as_ref().is_some_and(|stop| stop.code.is_failure()));
+        failed.max_by_key(|t| t.stopped_at).map(|task| describe(lens, stack, task))
+    });
+    let mut ended: Vec<Target> = ended.collect();
+    match find(lens, target) {
+        Ok(live) => {
+            ended.extend(live);
+            Ok(ended)
+        }
+        Err(_) if !ended.is_empty() => Ok(ended),
+        Err(error) => Err(error),
+    }
+}
+
 /// The one task that `target` names.
 ///
 /// # Errors
@@ -76,6 +102,7 @@ fn describe(lens: &Lens<'_>, stack: &StackName, task: &Task) -> Target {
         service: task.service.to_string(),
         task_id: task.id.to_string(),
         last_status: task.status.as_str().to_owned(),
+        address: task.eni.addresses.first().map(|a| a.address),
         containers: containers.collect(),
         holder,
     }

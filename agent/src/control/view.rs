@@ -295,6 +295,15 @@ impl Lens<'_> {
         }
     }
 
+    /// The tasks of one stack or of all, oldest first within each.
+    pub fn tasks(&self, chosen: Option<&StackName>) -> Vec<TaskView> {
+        let stacks = self.state.stacks().iter().filter(|(name, _)| chosen.is_none_or(|chosen| chosen == *name));
+        let mut tasks: Vec<TaskView> =
+            stacks.flat_map(|(name, stack)| stack.tasks.values().map(|task| self.task(name, stack, task))).collect();
+        tasks.sort_by(|a, b| (&a.ecsnet.stack, &a.created_at).cmp(&(&b.ecsnet.stack, &b.created_at)));
+        tasks
+    }
+
     /// Where a stack stands.
     pub fn progress(&self, name: &StackName, stack: &StackState, store_error: Option<&str>, docker: bool) -> Progress {
         let mut waiting = Vec::new();

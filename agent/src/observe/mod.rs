@@ -32,6 +32,8 @@ pub struct Observed {
     pub pulls: BTreeMap<String, String>,
     /// Steps that failed and will be tried again: what the step is, and in whose words it failed.
     pub failing: BTreeMap<String, String>,
+    /// Steps that run: what each is about ([`crate::plan::step::Step::object`]). What it will have made is not seen yet.
+    pub under_way: BTreeSet<String>,
 }
 
 /// The namespace that a holder holds: another run of the same container holds another one (pitfall 10).

@@ -11,15 +11,13 @@ pub mod ids;
 pub mod mounts;
 pub mod restart;
 pub mod services;
-#[cfg(test)]
-pub(crate) mod simulation;
 pub mod step;
 pub mod steps;
 pub mod tasks;
 pub mod up;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -113,6 +111,11 @@ impl Setting {
     /// The resolver's directory, on the host.
     pub fn resolver_dir(&self, stack: &StackName) -> PathBuf {
         self.data_dir.join("stacks").join(stack.as_str()).join("resolver")
+    }
+
+    /// Where the last lines of containers that are gone are kept, on the host.
+    pub fn logs_dir(&self, stack: &StackName) -> PathBuf {
+        self.data_dir.join("stacks").join(stack.as_str()).join("logs")
     }
 
     fn name(&self, stack: &StackName, part: Part) -> String {

@@ -1,6 +1,6 @@
 //! The next status of each task, from what is observed of it (reference 2.4, 2.8, 2.9, 2.10).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +19,8 @@ use crate::store::state::{ContainerRecord, State, Stop, StopCode, Task, TaskStat
 
 /// A stopped task stays visible for this long (2.7).
 const STOPPED_KEPT: Duration = Duration::from_secs(3600);
+/// How many stopped tasks of a service are remembered.
+const STOPPED_MOST: usize = 100;
 /// The longest wait between two tries of a task that does not start (3.7).
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Failed starts in a row after which ECS says so (3.7).
@@ -72,6 +74,24 @@ pub fn advance(
             None => {}
         }
     }
+    forget_surplus(state, stack);
+}
+
+/// Of a service whose tasks end again and again, only the last ones are remembered.
+fn forget_surplus(state: &mut State, stack: &StackName) {
+    let Some(in_stack) = state.stack(stack) else { return };
+    let mut ended: BTreeMap<&ServiceName, Vec<(Option<Timestamp>, &TaskId)>> = BTreeMap::new();
+    for task in in_stack.tasks.values().filter(|t| t.status == TaskStatus::Stopped) {
+        ended.entry(&task.service).or_default().push((task.stopped_at, &task.id));
+    }
+    let surplus = ended.into_values().flat_map(|mut tasks| {
+        tasks.sort_unstable();
+        let surplus = tasks.len().saturating_sub(STOPPED_MOST);
+        tasks.into_iter().take(surplus).map(|(_, id)| id.clone())
+    });
+    for id in surplus.collect::<Vec<_>>() {
+        state.remove_task(stack, &id);
+    }
 }
 
 /// Where a task came from, as the throttle has to know it.
@@ -103,8 +123,7 @@ fn count_success(state: &mut State, stack: &StackName, task: &Origin) {
 
 /// Whether a task's end is one that ECS's throttle and circuit breaker count: it never ran, and nobody asked it to stop.
 fn is_failure(task: &Task) -> bool {
-    let code = task.stop.as_ref().map(|s| s.code);
-    !task.ran && matches!(code, Some(StopCode::TaskFailedToStart | StopCode::EssentialContainerExited))
+    !task.ran && task.stop.as_ref().is_some_and(|stop| stop.code.is_failure())
 }
 
 fn count_failure(state: &mut State, stack: &StackName, task: &Origin, now: Timestamp, ids: &mut Ids) {
@@ -319,8 +338,13 @@ impl View<'_> {
     fn any_app_runs(&self, task: &Task) -> bool {
         task.definition.container_definitions.iter().any(|c| {
             let name = self.setting.app_name(self.stack, &task.id, &c.name);
-            self.observed.running(&name).is_some()
+            // One that is being started will run in a moment and has to be stopped as any other.
+            self.observed.running(&name).is_some() || self.is_under_way(&name)
         })
+    }
+
+    fn is_under_way(&self, container: &str) -> bool {
+        self.observed.under_way.contains(&format!("container {container}"))
     }
 
     /// Whether nothing of a task is left: no container, no link, nothing in the filter, no tracked flow.
@@ -328,7 +352,7 @@ impl View<'_> {
         let pause = self.setting.pause_name(self.stack, &task.id);
         let apps = task.definition.container_definitions.iter();
         let mut names = apps.map(|c| self.setting.app_name(self.stack, &task.id, &c.name)).chain([pause]);
-        names.all(|name| !self.observed.containers.contains_key(&name))
+        names.all(|name| !self.observed.containers.contains_key(&name) && !self.is_under_way(&name))
             && is_off_the_network(self.observed, self.setting, self.stack, task)
             && is_cleared(self.observed, self.setting, self.stack, task)
     }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::plan::simulation::{World, container, service, stack, stack_name};
+use crate::plan::tests::definitions::{container, service, stack};
+use crate::plan::tests::simulation::{World, stack_name};
 
 fn world() -> World {
     let mut world = World::up(&stack(vec![service("web", 2, vec![container("app", "web:1")])]));

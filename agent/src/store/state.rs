@@ -252,6 +252,11 @@ impl StopCode {
             Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
         }
     }
+
+    /// Whether the task ended by itself, asked by nobody.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::TaskFailedToStart | Self::EssentialContainerExited)
+    }
 }
 
 /// What is known of a container beyond what Docker tells now.

@@ -176,6 +176,7 @@ mod tests {
             service: "web".to_owned(),
             task_id: "1a2b3c4d5e6f".to_owned(),
             last_status: "RUNNING".to_owned(),
+            address: None,
             containers: vec![container("init", false, false), container("app", true, true)],
             holder: None,
         }

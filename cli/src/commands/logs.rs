@@ -31,7 +31,7 @@ pub(crate) struct Logs {
 impl Logs {
     pub(crate) async fn run(self, global: &Global) -> Result<u8, Failure> {
         let client = target::agent(global, &self.target).await?;
-        let found = target::find(&client, &self.target).await?;
+        let found = target::find_with_failed(&client, &self.target).await?;
         let prefixed = found.iter().map(|target| target.containers.len()).sum::<usize>() > 1;
         let tail = self.tail.map(|lines| lines.to_string());
         let query = [

@@ -6,6 +6,7 @@ pub(crate) mod dig;
 pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod forward;
 pub(crate) mod inspect;
 pub(crate) mod logs;
 pub(crate) mod plan;
@@ -78,6 +79,7 @@ pub(crate) enum Verb {
     Events(events::Events),
     Exec(exec::Exec),
     Run(run::Run),
+    Forward(forward::Forward),
     Dig(dig::Dig),
     Stop(stop::Stop),
     Scale(scale::Scale),

@@ -29,6 +29,12 @@ pub(crate) async fn find(client: &Client, text: &str) -> Result<Vec<Target>, Fai
     unambiguous(text, found)
 }
 
+/// As [`find`], and of a service the last task that failed.
+pub(crate) async fn find_with_failed(client: &Client, text: &str) -> Result<Vec<Target>, Failure> {
+    let found: Vec<Target> = client.get("/target", &[("target", Some(text)), ("failed", Some("true"))]).await?;
+    unambiguous(text, found)
+}
+
 /// The task that a command runs in: a service stands for its first RUNNING task.
 pub(crate) async fn one_running(client: &Client, text: &str) -> Result<Target, Failure> {
     first_running(text, find(client, text).await?)
@@ -76,6 +82,7 @@ mod tests {
             service: service.to_owned(),
             task_id: id.to_owned(),
             last_status: status.to_owned(),
+            address: None,
             containers: vec![],
             holder: None,
         }

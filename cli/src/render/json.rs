@@ -7,6 +7,11 @@ use crate::failure::Failure;
 
 /// Writes one value, indented, as `aws --output json` does.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(text(value)?)
+}
+
+/// One value, indented, with its end of line.
+pub(crate) fn text(value: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Output(error.into()))?;
-    print(format_args!("{text}\n"))
+    Ok(text + "\n")
 }

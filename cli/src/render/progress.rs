@@ -2,6 +2,7 @@
 //!
 //! On a terminal the lines of now stand there and move; elsewhere each change is one line, so a log can be read later.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -11,23 +12,33 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::table::reason;
 use super::{say, short};
 
+/// Stop codes of tasks that ended by themselves.
+const FAILURES: [&str; 2] = ["EssentialContainerExited", "TaskFailedToStart"];
+/// How many of them are shown of a service in a log.
+const FAILURES_SHOWN: usize = 2;
+
 /// Shows a stack's progress.
 pub(crate) struct Display {
     /// On a terminal, the lines that stand there now.
     live: Option<(MultiProgress, Vec<ProgressBar>)>,
     last: Vec<String>,
+    /// Elsewhere than on a terminal: how many tasks of a service were seen to fail.
+    failed: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Display {
     /// Nothing shown yet.
     pub(crate) fn new() -> Self {
         let live = std::io::stderr().is_terminal().then(|| (MultiProgress::new(), Vec::new()));
-        Self { live, last: Vec::new() }
+        Self { live, last: Vec::new(), failed: BTreeMap::new() }
     }
 
     /// Shows where the stack stands now.
     pub(crate) fn show(&mut self, progress: &Progress) {
-        let lines = lines(progress);
+        let lines = match self.live {
+            Some(_) => lines(progress),
+            None => lines(&self.without_repetition(progress)),
+        };
         match &mut self.live {
             None => news(&self.last, &lines).for_each(say),
             Some((screen, bars)) => {
@@ -54,6 +65,26 @@ impl Display {
             }
         }
         self.last = lines;
+    }
+
+    /// Of a service whose tasks fail again and again, the first ones; a log of all of them would hide the rest.
+    fn without_repetition(&mut self, progress: &Progress) -> Progress {
+        for task in &progress.tasks {
+            let by_itself = task.stop_code.as_deref().is_some_and(|code| FAILURES.contains(&code));
+            if by_itself {
+                self.failed.entry(task.ecsnet.service.clone()).or_default().insert(task.ecsnet.task_id.clone());
+            }
+        }
+        let mut shown = progress.clone();
+        let again = |service: &str| self.failed.get(service).is_some_and(|tasks| tasks.len() > FAILURES_SHOWN);
+        shown.tasks.retain(|task| task.health_status == "HEALTHY" || !again(&task.ecsnet.service));
+        shown
+            .waiting
+            .retain(|line| !self.failed.keys().any(|s| again(s) && line.starts_with(&format!("service {s}:"))));
+        for service in self.failed.keys().filter(|service| again(service)) {
+            shown.waiting.push(format!("service {service}: its tasks fail again and again: `ecsnet logs {service}`"));
+        }
+        shown
     }
 
     /// Takes the moving lines away.
@@ -149,6 +180,25 @@ mod tests {
         changed.tasks[0].health_status = "HEALTHY".to_owned();
         let now = lines(&changed);
         assert_eq!(news(&before, &now).collect::<Vec<_>>(), ["service web: task aaaaaaaa RUNNING HEALTHY at 10.0.0.4"]);
+    }
+
+    #[test]
+    fn tasks_that_fail_again_and_again_are_told_once() {
+        let mut display = Display { live: None, last: Vec::new(), failed: BTreeMap::new() };
+        let mut progress = progress();
+        progress.tasks = vec![task('a', "web", "RUNNING")];
+        for id in ['b', 'c', 'd'] {
+            let mut failed = task(id, "orders", "STOPPED");
+            failed.stop_code = Some("EssentialContainerExited".to_owned());
+            progress.tasks.push(failed);
+        }
+        insta::assert_snapshot!(lines(&display.without_repetition(&progress)).join("\n"), @r"
+        pull nginx:1: 12 of 40 MB
+        service web: task aaaaaaaa RUNNING at 10.0.0.4
+        waiting: service orders: its tasks fail again and again: `ecsnet logs orders`
+        ");
+        progress.tasks.remove(1);
+        assert_eq!(display.without_repetition(&progress).tasks.len(), 1, "those that were seen are remembered");
     }
 
     #[test]

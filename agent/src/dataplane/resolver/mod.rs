@@ -23,8 +23,6 @@ pub mod client;
 pub mod control;
 
 mod answer;
-#[cfg(test)]
-mod end_to_end;
 mod forward;
 mod handler;
 mod index;
@@ -32,6 +30,8 @@ mod limit;
 mod private_names;
 mod serve;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 pub use index::ZoneError;
 pub use serve::{DNS_PORT, ResolverError, run, run_on};

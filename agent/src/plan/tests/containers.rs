@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rstest::rstest;
 
+use super::definitions::*;
+use super::simulation::*;
 use crate::plan::containers::{app, task_pause};
 use crate::plan::health::{HealthStatus, of_task};
-use crate::plan::simulation::*;
 use crate::plan::{mounts, up};
 use crate::runtime::{ContainerSpec, Health, Mount};
 use crate::spec::ids::ContainerName;

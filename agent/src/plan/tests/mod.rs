@@ -1,8 +1,10 @@
 //! Tests of the planner in a simulated world: tables for each rule, and properties of the whole loop.
 
 mod containers;
+pub(crate) mod definitions;
 mod loops;
 mod network;
 mod services;
+pub(crate) mod simulation;
 mod tasks;
 mod up;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::plan::simulation::*;
+use super::definitions::*;
+use super::simulation::*;
 use crate::plan::step::Step;
 use crate::plan::up;
 use crate::project::security_groups::ruleset;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use crate::plan::simulation::*;
+use super::definitions::*;
+use super::simulation::*;
 use crate::plan::up;
 use crate::runtime::Health;
 use crate::spec::ids::ServiceName;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 
-use crate::plan::simulation::*;
+use super::definitions::*;
+use super::simulation::*;
 use crate::plan::up;
 use crate::runtime::Health;
 use crate::spec::ids::ContainerName;
@@ -200,4 +201,30 @@ fn a_stopped_task_stays_visible_for_an_hour() {
     assert_eq!(world.task(&task).status, TaskStatus::Stopped);
     world.settle(Duration::from_secs(2));
     assert!(!world.state.stack(&stack_name()).unwrap().tasks.contains_key(&task));
+}
+
+#[test]
+fn a_container_that_is_being_started_is_waited_for_and_stopped_as_any_other() {
+    let mut world = world_of(vec![container("app", "app:1")]);
+    let start = loop {
+        let start = world.plan().steps.into_iter().find(|step| step.kind() == "StartContainer");
+        if let Some(start) = start {
+            break start;
+        }
+        assert!(!world.steps(1), "it never came to the container");
+    };
+    let task = first(&world).id.clone();
+    world.observed.under_way.insert(start.object());
+    up::stop_task(&mut world.state, &stack_name(), &task, None, world.now);
+    world.settle(Duration::from_secs(5));
+    assert_eq!(world.task(&task).status, TaskStatus::Stopping, "not over before the start is");
+
+    world.observed.under_way.clear();
+    world.perform(start);
+    let stops = |world: &World| world.done.iter().filter(|kind| **kind == "StopContainer").count();
+    let before = stops(&world);
+    world.settle(Duration::from_secs(60));
+    assert_eq!(stops(&world), before + 1);
+    assert_eq!(world.task(&task).status, TaskStatus::Stopped);
+    world.assert_complete();
 }

@@ -2,7 +2,8 @@
 
 use rstest::rstest;
 
-use crate::plan::simulation::*;
+use super::definitions::*;
+use super::simulation::*;
 use crate::plan::up::{self, Refused};
 use crate::spec::ids::{GroupName, SubnetName};
 use crate::spec::service::Service;

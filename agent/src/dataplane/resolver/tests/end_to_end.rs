@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::client::{self, ClientError};
-use super::{CONTROL_SOCKET, ResolverError, ZONE_FILE, run_on};
+use crate::dataplane::resolver::client::{self, ClientError};
+use crate::dataplane::resolver::{CONTROL_SOCKET, ResolverError, ZONE_FILE, run_on};
 use crate::project::zone::{Answers, Instance, Origin, Routing, Srv, Zone};
 
 /// Not 53, so that no privilege is needed; the addresses make it free.

@@ -1,0 +1,3 @@
+//! The resolver through its own doors.
+
+mod end_to_end;
