@@ -16,7 +16,7 @@ use crate::apply::Applier;
 use crate::control::{server, socket};
 use crate::plan::Setting;
 use crate::reconcile::{Message, Reconciler};
-use crate::runtime::{Docker, RuntimeError};
+use crate::runtime::{Docker, RuntimeError, open_files};
 use crate::spec::ids::StackName;
 use crate::store::sqlite::{Store, StoreError};
 
@@ -94,6 +94,8 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
         data_dir: settings.data_dir.clone(),
         healthy_after: settings.healthy_after.unwrap_or(HEALTHY_AFTER),
         upstream: upstream(),
+        most_open_files: open_files::most(),
+        cgroups: docker.task_cgroups().await,
     };
     let handle = |kind| {
         signal(kind).map_err(|source| DaemonError::File {

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod project;
 pub mod reconcile;
 pub mod runtime;
+pub mod secret;
 pub mod spec;
 pub mod store;
 

@@ -178,6 +178,7 @@ impl Reconciler {
         }
         let live: BTreeSet<_> = self.state.stacks().values().flat_map(|s| s.tasks.keys()).cloned().collect();
         self.observed.forgotten.retain(|task| live.contains(task));
+        self.observed.cleared.retain(|task| live.contains(task));
         for (stack, network) in &mut self.observed.networks {
             // That an ENI is absent is only of interest while a task has it.
             let tasks = self.state.stack(stack).map(|s| s.tasks.values().map(|t| &t.eni.id)).into_iter().flatten();
@@ -215,9 +216,12 @@ impl Reconciler {
         for step in steps {
             let object = step.object();
             // A step under way may still make what would then be left behind: its end is another turn.
-            if let Step::RemoveFiles { stack } = &step
-                && self.observed.under_way.iter().any(|busy| busy.contains(stack.as_str()))
-            {
+            let of = match &step {
+                Step::RemoveFiles { stack } => Some(stack.as_str()),
+                Step::RemoveRemains { task, .. } => Some(task.as_str()),
+                _ => None,
+            };
+            if of.is_some_and(|of| self.observed.under_way.iter().any(|busy| *busy != object && busy.contains(of))) {
                 continue;
             }
             if let Some(retry) = self.retries.get(&object)
@@ -329,6 +333,9 @@ impl Reconciler {
             }
             Seen::Forgotten(task) => {
                 self.observed.forgotten.insert(task);
+            }
+            Seen::Cleared(task) => {
+                self.observed.cleared.insert(task);
             }
             Seen::StackGone(stack) => {
                 self.observed.networks.remove(&stack);

@@ -59,6 +59,7 @@ fn passes(operation: Operation) -> &'static [&'static str] {
             "UnlinkEni",
             "ForgetFlows",
             "RemoveContainer",
+            "RemoveRemains",
         ],
         Operation::Down => &[
             "Commit",
@@ -68,6 +69,7 @@ fn passes(operation: Operation) -> &'static [&'static str] {
             "UnlinkEni",
             "ForgetFlows",
             "RemoveContainer",
+            "RemoveRemains",
             "RemoveFiles",
         ],
     }
@@ -75,8 +77,13 @@ fn passes(operation: Operation) -> &'static [&'static str] {
 
 const OPERATIONS: [Operation; 4] = [Operation::Up, Operation::Adopt, Operation::Change, Operation::Down];
 
-/// Two services; `port` is the one that `orders` opens to `web`.
+/// Two services; `port` is the one that `orders` opens to `web`. Its tasks have a volume and a cgroup of their own.
 fn stack(port: u16) -> String {
+    let orders = idle("orders", &[port]).replacen("{ ", "{ memory: 128, volumes: [ { name: data } ], ", 1).replacen(
+        "memory: 64,",
+        "memory: 64, mountPoints: [ { sourceVolume: data, containerPath: /data } ],",
+        1,
+    );
     format!(
         "name: {{name}}
 vpc: {{ internet: false }}
@@ -85,7 +92,7 @@ services:
   orders: {{ taskDefinition: {} }}
 ",
         idle("web", &[]),
-        idle("orders", &[port])
+        orders
     )
 }
 

@@ -9,4 +9,5 @@ mod faults;
 mod host;
 mod security_groups;
 mod services;
+mod task_definition;
 mod tasks;

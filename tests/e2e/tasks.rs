@@ -162,6 +162,54 @@ services:
 }
 
 #[test]
+fn how_a_container_ended_is_in_its_exit_code_and_reason() {
+    let lab = Lab::new();
+    let side = |name: &str, script: &str| with(shell(name, script), json!({ "essential": false }));
+    // Process 1 hears no signal that it does not handle, so an init is process 1.
+    let by_signal = |name: &str, signal: &str| {
+        let init = json!({ "linuxParameters": { "initProcessEnabled": true } });
+        with(side(name, &format!("kill -{signal} $$; sleep 100000")), init)
+    };
+    let hungry = with(side("hungry", "exec /bin/busybox tail -c 100000000 /dev/zero"), json!({ "memory": 8 }));
+    let containers = [
+        waiting("app"),
+        side("none", "true"),
+        side("own", "exit 3"),
+        side("not-executable", "/etc"),
+        side("not-found", "/no/such/command"),
+        by_signal("term", "TERM"),
+        by_signal("segv", "SEGV"),
+        by_signal("kill", "KILL"),
+        hungry,
+    ];
+    lab.up(&format!(
+        "name: {{name}}\nvpc: {{ internet: false }}\nservices:\n  web: {{ taskDefinition: {} }}\n",
+        task("web", &containers)
+    ));
+    let expected = [
+        ("none", 0),
+        ("own", 3),
+        ("not-executable", 126),
+        ("not-found", 127),
+        ("term", 143),
+        ("segv", 139),
+        ("kill", 137),
+        ("hungry", 137),
+    ];
+    let ended = eventually("all of them have ended", || {
+        let tasks = lab.tasks();
+        let over = expected.iter().all(|(name, _)| container(&tasks[0], name)["lastStatus"] == "STOPPED");
+        if over { Ok(tasks[0].clone()) } else { Err(tasks) }
+    });
+    for (name, code) in expected {
+        assert_eq!(container(&ended, name)["exitCode"], code, "{name}");
+    }
+    assert_eq!(container(&ended, "hungry")["reason"], "OutOfMemoryError: Container killed due to memory usage");
+    assert_eq!((&ended["lastStatus"], &container(&ended, "app")["lastStatus"]), (&json!("RUNNING"), &json!("RUNNING")));
+    lab.down();
+}
+
+#[test]
 fn a_task_whose_check_fails_is_replaced() {
     let lab = Lab::new();
     let app = with(

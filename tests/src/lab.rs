@@ -237,6 +237,16 @@ impl Lab {
         running.swap_remove(0)
     }
 
+    /// Volumes of this test's tasks.
+    pub fn volumes(&self) -> Vec<String> {
+        let output = Command::new("docker")
+            .args(["volume", "ls", "-q", "--filter", &format!("label=ecsnet.stack={}", self.stack)])
+            .envs(self.environment.iter().map(|(n, v)| (n, v)))
+            .output()
+            .expect("docker runs");
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+    }
+
     /// Names of the containers that this test's agent owns, running or not.
     pub fn containers(&self) -> Vec<String> {
         let output = Command::new("docker")
@@ -256,6 +266,7 @@ impl Lab {
     /// Fails when anything of this test is left in Docker or on disk.
     pub fn assert_no_leak(&self) {
         assert_eq!(self.containers(), Vec::<String>::new(), "containers are left");
+        assert_eq!(self.volumes(), Vec::<String>::new(), "volumes are left");
         let stacks = self.data_dir().join("stacks");
         let left: Vec<_> =
             std::fs::read_dir(stacks).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default();
@@ -286,8 +297,26 @@ impl Drop for Lab {
                 .args(&left)
                 .envs(self.environment.iter().map(|(n, v)| (n, v)))
                 .output();
+            left.iter().for_each(|name| remove_cgroups(name));
             assert!(std::thread::panicking(), "the test ended with containers left: {left:?}; call `down`");
         }
+        let volumes = self.volumes();
+        if !volumes.is_empty() {
+            let _ = Command::new("docker")
+                .args(["volume", "rm"])
+                .args(&volumes)
+                .envs(self.environment.iter().map(|(n, v)| (n, v)))
+                .output();
+        }
+    }
+}
+
+/// Removes the parent cgroup of the task that a container's name tells, which Docker leaves behind.
+fn remove_cgroups(container: &str) {
+    let is_task = |part: &&str| part.len() == 32 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let Some(task) = container.split(['-', '.']).find(is_task) else { return };
+    for tree in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        let _ = std::fs::remove_dir(tree.path().join("ecs").join(task));
     }
 }
 

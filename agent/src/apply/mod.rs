@@ -22,9 +22,12 @@ use crate::observe::HolderId;
 use crate::plan::Setting;
 use crate::plan::step::Step;
 use crate::project::zone::Zone;
+use crate::runtime::cgroup::remove_cgroup_parent;
 use crate::runtime::names::{ContainerName as DockerName, Part};
 use crate::runtime::{ContainerSpec, Docker, ObservedContainer, PullError, PullProgress, RuntimeError};
 use crate::spec::ids::{ContainerName, StackName, TaskId};
+use crate::store::secrets;
+use crate::store::sqlite::StoreError;
 
 pub use network::{NetworkLook, Networks};
 
@@ -58,6 +61,8 @@ pub enum Seen {
     Zone(StackName, HolderId, Box<Zone>),
     /// No tracked flow of a task's addresses is left.
     Forgotten(TaskId),
+    /// A task's containers have left nothing behind.
+    Cleared(TaskId),
     /// Nothing of a stack is left.
     StackGone(StackName),
 }
@@ -77,6 +82,9 @@ pub enum ApplyError {
     /// The resolver.
     #[error(transparent)]
     Resolver(#[from] ClientError),
+    /// What the agent keeps beside its store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A file.
     #[error("cannot {what} {path}: {source}")]
     File {
@@ -149,7 +157,13 @@ impl Applier {
     async fn perform(&self, step: Step) -> Result<Vec<Seen>, ApplyError> {
         match step {
             Step::ImportImage => Ok(vec![Seen::OwnImage(self.docker.ensure_own_image().await?)]),
-            Step::HoldVpc { spec, .. } | Step::HoldTask { spec } => self.start(&spec).await,
+            Step::HoldVpc { spec, .. } => self.start(&spec).await,
+            Step::HoldTask { spec, cgroup } => {
+                if let (Some(cgroup), Ok(cgroups)) = (cgroup, &self.setting.cgroups) {
+                    cgroups.ensure(&cgroup)?;
+                }
+                self.start(&spec).await
+            }
             Step::StartResolver { stack, spec } => {
                 zone::prepare(&self.setting.resolver_dir(&stack))?;
                 self.start(&spec).await
@@ -189,15 +203,15 @@ impl Applier {
                 Ok(vec![Seen::Forgotten(task)])
             }
             Step::PullImage { stack, task, container, image } => self.pull(stack, task, container, image).await,
-            Step::StartContainer { stack, task, container, spec } => match self.start(&spec).await {
-                Err(ApplyError::Docker(error)) if error.ecs_reason().is_some() => {
-                    let reason = error.ecs_reason().unwrap_or_default();
-                    let mut seen = self.look(&spec.name).await?;
-                    seen.push(Seen::CannotStart { stack, task, container, reason });
-                    Ok(seen)
-                }
-                other => other,
-            },
+            Step::StartContainer { stack, task, container, spec } => {
+                let reason = match self.start_app(&stack, &spec).await? {
+                    Ok(seen) => return Ok(seen),
+                    Err(reason) => reason,
+                };
+                let mut seen = self.look(&spec.name).await?;
+                seen.push(Seen::CannotStart { stack, task, container, reason });
+                Ok(seen)
+            }
             Step::StopContainer { name, grace } => {
                 self.docker.stop(&name, grace).await?;
                 self.look(&name).await
@@ -211,6 +225,15 @@ impl Applier {
                 self.docker.remove(&name).await?;
                 self.look(&name).await
             }
+            Step::RemoveRemains { task, volumes, cgroup } => {
+                for volume in volumes {
+                    self.docker.remove_volume(&volume).await?;
+                }
+                if let Some(cgroup) = cgroup {
+                    remove_cgroup_parent(&cgroup)?;
+                }
+                Ok(vec![Seen::Cleared(task)])
+            }
             Step::RemoveFiles { stack } => {
                 zone::remove(&self.setting.resolver_dir(&stack))?;
                 Ok(vec![Seen::StackGone(stack)])
@@ -222,6 +245,47 @@ impl Applier {
         self.docker.ensure_created(spec).await?;
         self.docker.start(&spec.name).await?;
         self.look(&spec.name).await
+    }
+
+    /// Starts a container of a task; the inner error is why it never can, in ECS's words.
+    async fn start_app(
+        &self,
+        stack: &StackName,
+        spec: &ContainerSpec,
+    ) -> Result<Result<Vec<Seen>, String>, ApplyError> {
+        let mut secrets = Vec::with_capacity(spec.secrets.len());
+        if !spec.secrets.is_empty() {
+            let known = secrets::read(&self.setting.data_dir, stack)?;
+            for (name, value_from) in &spec.secrets {
+                let Some(value) = known.get(value_from) else {
+                    return Ok(Err(format!(
+                        "ResourceInitializationError: unable to pull secrets or registry auth: no value for \
+                         {value_from}: run `ecsnet up` with its stack file again"
+                    )));
+                };
+                secrets.push((name.clone(), value.clone()));
+            }
+        }
+        for mount in &spec.mounts {
+            let must_be_there = mount.volume.as_ref().is_some_and(|volume| !volume.make);
+            if must_be_there && !self.docker.has_volume(&mount.source).await? {
+                return Ok(Err(format!(
+                    "CannotCreateVolumeError: there is no Docker volume `{}`, and `autoprovision` is not set",
+                    mount.source
+                )));
+            }
+        }
+        let started = async {
+            self.docker.ensure_created_with(spec, &secrets).await?;
+            self.docker.start(&spec.name).await
+        };
+        match started.await {
+            Ok(()) => Ok(Ok(self.look(&spec.name).await?)),
+            Err(error) => match error.ecs_reason() {
+                Some(reason) => Ok(Err(reason)),
+                None => Err(error.into()),
+            },
+        }
     }
 
     async fn look(&self, name: &str) -> Result<Vec<Seen>, ApplyError> {

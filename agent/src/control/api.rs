@@ -24,15 +24,17 @@
 //! | `GET /inspect?kind=K&id=I` | a JSON object; kinds: task, service, eni, subnet, security-group, stack |
 //! | `POST /dig` [`DigRequest`] | [`DigReply`] |
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::secret::SecretValue;
+use crate::spec::stack::Stack;
+
 /// What `/forward` is upgraded to.
 pub const FORWARD_PROTOCOL: &str = "ecsnet-tcp";
-
-use crate::spec::stack::Stack;
 
 /// Who answers on the socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +70,9 @@ pub struct ErrorReply {
 pub struct UpRequest {
     /// All of it; what it does not name any more goes.
     pub stack: Stack,
+    /// Values of the secrets that its task definitions name, by `valueFrom`.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretValue>,
 }
 
 /// What `up` changed, or `plan` would.

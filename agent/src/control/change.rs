@@ -11,15 +11,31 @@ use super::view::{Lens, notes};
 use crate::plan::ids::Ids;
 use crate::plan::up;
 use crate::spec::ids::{ServiceName, StackName, TaskId};
+use crate::store::secrets;
 use crate::store::state::State;
 
 pub(super) async fn bring_up(
     Shared(server): Shared<Server>,
     Json(request): Json<UpRequest>,
 ) -> Result<Json<UpReply>, Failure> {
-    let notes = notes(&request.stack);
-    let changes = server.ask(move |r| r.change(|state, ids| up_in(state, &request, ids))).await??;
-    Ok(Json(UpReply { changes, notes }))
+    let reply = server.ask(move |r| -> Result<UpReply, Failure> {
+        let notes = notes(&request.stack, &r.setting);
+        let data_dir = r.setting.data_dir.clone();
+        let changes = r.change(|state, ids| -> Result<Vec<ChangeLine>, Failure> {
+            let mut changes = up_in(state, &request, ids)?;
+            // On disk before the wish is, so that no container is started without them.
+            let name = &request.stack.name;
+            let renewed = secrets::renew(&data_dir, name, &request.secrets, &up::secrets_named(state, name))?;
+            changes.extend(renewed.into_iter().map(|value_from| ChangeLine {
+                sign: '~',
+                what: format!("secret {value_from}"),
+                detail: "tasks that start from now on have the new value".to_owned(),
+            }));
+            Ok(changes)
+        })?;
+        Ok(UpReply { changes, notes })
+    });
+    Ok(Json(reply.await??))
 }
 
 fn up_in(state: &mut State, request: &UpRequest, ids: &mut Ids) -> Result<Vec<ChangeLine>, Failure> {
@@ -30,15 +46,14 @@ pub(super) async fn show_plan(
     Shared(server): Shared<Server>,
     Json(request): Json<UpRequest>,
 ) -> Result<Json<UpReply>, Failure> {
-    let notes = notes(&request.stack);
-    let changes = server
-        .ask(move |r| {
-            // The same decision as `up`, on a state that is thrown away.
-            let mut draft = r.state.clone();
-            up_in(&mut draft, &request, &mut r.ids)
-        })
-        .await??;
-    Ok(Json(UpReply { changes, notes }))
+    let reply = server.ask(move |r| -> Result<UpReply, Failure> {
+        let notes = notes(&request.stack, &r.setting);
+        // The same decision as `up`, on a state that is thrown away.
+        let mut draft = r.state.clone();
+        let changes = up_in(&mut draft, &request, &mut r.ids)?;
+        Ok(UpReply { changes, notes })
+    });
+    Ok(Json(reply.await??))
 }
 
 pub(super) async fn take_down(Shared(server): Shared<Server>, Query(which): Query<Which>) -> Result<(), Failure> {

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 
 use super::api::{Progress, ServiceEvent, ServiceView, StackSummary, TaskExtra, TaskView};
 use crate::observe::Observed;
-use crate::plan::Setting;
 use crate::plan::containers::{Readiness, readiness};
 use crate::plan::health;
+use crate::plan::{FARGATE_OPEN_FILES, Setting};
 use crate::runtime::{ContainerState, Health};
 use crate::spec::ids::{ServiceName, StackName, arn};
 use crate::spec::service::LaunchType;
+use crate::spec::task_definition::{ContainerDefinition, TaskDefinition};
 use crate::store::state::{Rollout, ServiceState, StackState, State, Task, TaskStatus};
 
 /// The lens: everything that a view reads.
@@ -111,7 +112,7 @@ impl Lens<'_> {
             let record = task.container(&definition.name);
             let docker = self.observed.containers.get(&self.setting.app_name(stack, &task.id, &definition.name));
             let runs = docker.is_some_and(|c| matches!(c.state, ContainerState::Running { .. }));
-            let health = match docker.and_then(|c| c.health) {
+            let health = match health::of_container(definition, docker) {
                 Some(Health::Healthy) => "HEALTHY",
                 Some(Health::Unhealthy) => "UNHEALTHY",
                 Some(Health::Starting) | None => "UNKNOWN",
@@ -141,6 +142,8 @@ impl Lens<'_> {
                         fields.insert(name.to_owned(), value);
                     }
                 };
+                let extra = json!({ "stub": definition.stub, "restartCount": record.restarts });
+                put("ecsnet", (definition.stub || record.restarts > 0).then_some(extra));
                 put("runtimeId", docker.map(|c| json!(c.id.0)));
                 put("exitCode", record.exit_code.map(|c| json!(c)));
                 put("reason", record.reason.map(|r| json!(r)));
@@ -205,7 +208,10 @@ impl Lens<'_> {
             },
             TaskStatus::Deactivating => Some("its DNS record to go".to_owned()),
             TaskStatus::Stopping => Some("its containers to stop".to_owned()),
-            TaskStatus::Deprovisioning => Some("its network to go".to_owned()),
+            TaskStatus::Deprovisioning => {
+                let remains = failing(format!("remains of task {}", task.id));
+                Some(remains.unwrap_or_else(|| "its network to go".to_owned()))
+            }
             TaskStatus::Stopped => None,
         }
     }
@@ -423,20 +429,40 @@ impl Lens<'_> {
     }
 }
 
-/// What the stack asks for and ecsnet does not enforce.
-pub fn notes(spec: &crate::spec::stack::Stack) -> Vec<String> {
+/// What the stack asks for and this machine does not enforce as ECS does.
+pub fn notes(spec: &crate::spec::stack::Stack, setting: &Setting) -> Vec<String> {
     let mut notes = Vec::new();
-    let with_cpu: Vec<String> = spec
-        .services
-        .values()
-        .filter(|s| s.task_definition.cpu.is_some())
-        .map(|s| s.service_name.to_string())
-        .collect();
-    if !with_cpu.is_empty() {
+    let services = |of: &dyn Fn(&TaskDefinition) -> bool| {
+        let found = spec.services.values().filter(|s| of(&s.task_definition));
+        let names: Vec<String> = found.map(|s| s.service_name.to_string()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let open_files = setting.fargate_open_files();
+    let on_fargate = spec.services.values().any(|s| {
+        let given = |c: &ContainerDefinition| c.ulimits.iter().any(|u| u.name == "nofile");
+        s.launch_type == LaunchType::Fargate && !s.task_definition.container_definitions.iter().all(given)
+    });
+    if on_fargate && open_files < FARGATE_OPEN_FILES {
         notes.push(format!(
-            "task-level cpu is not enforced as a limit (container cpu is, as shares): {}",
-            with_cpu.join(", ")
+            "containers may have {open_files} files open, not {FARGATE_OPEN_FILES} as on Fargate: Docker here may not raise its own limit"
         ));
+    }
+    match &setting.cgroups {
+        Err(reason) => notes.extend(services(&|d| d.cpu.is_some() || d.memory.is_some()).map(|names| {
+            format!(
+                "a task's cpu and memory hold for each of its containers alone, not for all of them together, \
+                 because a task cannot have a cgroup of its own here: {reason} (services: {names})"
+            )
+        })),
+        Ok(cgroups) if cgroups.unified => {
+            let swappiness = |d: &TaskDefinition| d.container_definitions.iter().any(|c| c.swappiness.is_some());
+            notes.extend(
+                services(&swappiness).map(|names| {
+                    format!("swappiness has no effect: cgroups of version 2 have none (services: {names})")
+                }),
+            );
+        }
+        Ok(_) => {}
     }
     notes
 }

@@ -26,6 +26,8 @@ pub struct Observed {
     pub networks: BTreeMap<StackName, ObservedNetwork>,
     /// Tasks whose addresses have no tracked flow any more.
     pub forgotten: BTreeSet<TaskId>,
+    /// Tasks whose containers have left nothing behind: their volumes and their cgroup are gone.
+    pub cleared: BTreeSet<TaskId>,
     /// Pulls that run: reference, and where it stands.
     pub pulls: BTreeMap<String, String>,
     /// Steps that failed and will be tried again: what the step is, and in whose words it failed.

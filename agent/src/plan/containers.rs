@@ -2,13 +2,14 @@
 
 use netmodes::vpc::eni::{private_dns_name, private_domain};
 
-use super::Setting;
+use super::{Setting, mounts};
 use crate::project::security_groups::router;
+use crate::runtime::cgroup::quota_us;
 use crate::runtime::labels::{EcsLabels, Labels, Role};
-use crate::runtime::{ContainerSpec, HealthCheck, Mount, Network, Ulimit};
+use crate::runtime::{ContainerSpec, Device, HealthCheck, LogFiles, Mount, Network, Ulimit};
 use crate::spec::ids::{StackName, arn};
 use crate::spec::service::LaunchType;
-use crate::spec::task_definition::{Condition, ContainerDefinition};
+use crate::spec::task_definition::{self as spec, Condition, ContainerDefinition, Dependency, IpcMode, PidMode};
 use crate::store::state::{StackRecord, Task};
 
 /// Where the binary is in our own image.
@@ -35,11 +36,7 @@ pub fn resolver(stack: &StackName, vpc_id: &str, image: &str, setting: &Setting)
     spec.labels = labels.encode();
     spec.network = Network::JoinContainer(vpc_id.to_owned());
     spec.entry_point = Some(vec![BINARY.into(), "resolver".into(), "--dir".into(), RESOLVER_DIR.into()]);
-    spec.mounts = vec![Mount {
-        source: setting.resolver_dir(stack).to_string_lossy().into_owned(),
-        target: RESOLVER_DIR.into(),
-        read_only: false,
-    }];
+    spec.mounts = vec![Mount::new(setting.resolver_dir(stack).to_string_lossy(), RESOLVER_DIR, false)];
     spec.read_only = true;
     spec.cap_drop = vec!["ALL".into()];
     spec.cap_add = vec!["NET_BIND_SERVICE".into()];
@@ -69,6 +66,13 @@ pub fn task_pause(
     spec.hostname = spec.extra_hosts.first().map(|(name, _)| name.clone());
     spec.dns = router(record).resolver_addresses().into_iter().take(1).collect();
     spec.dns_search = vec![private_domain(region)];
+    spec.cgroup_parent = setting.cgroup_of(task).map(|cgroup| cgroup.parent);
+    if task.definition.ipc_mode == Some(IpcMode::Task) {
+        // Its /dev/shm is everybody's, so it is as large as the largest that one of them asks for.
+        spec.ipc_mode = Some("shareable".to_owned());
+        let sizes = task.definition.container_definitions.iter().filter_map(|c| c.shared_memory_size);
+        spec.shared_memory_mib = sizes.max().map(i64::from);
+    }
     pause(&mut spec);
     spec
 }
@@ -80,13 +84,14 @@ fn pause(spec: &mut ContainerSpec) {
     spec.stop_timeout = Some(2);
 }
 
-/// A container of a task, joined to the task's namespace.
+/// A container of a task, joined to the task's namespace. `own_image` is the one of our binary, for a stub.
 pub fn app(
     stack: &StackName,
     record: &StackRecord,
     task: &Task,
     launch_type: LaunchType,
     definition: &ContainerDefinition,
+    own_image: &str,
     setting: &Setting,
 ) -> ContainerSpec {
     let region = &record.spec.region;
@@ -106,15 +111,44 @@ pub fn app(
         ContainerSpec::new(setting.app_name(stack, &task.id, &definition.name), &definition.image, Role::App);
     spec.labels = labels.encode();
     spec.docker_labels = definition.docker_labels.clone();
-    spec.network = Network::JoinContainer(setting.pause_name(stack, &task.id));
+    let pause_name = setting.pause_name(stack, &task.id);
+    spec.network = Network::JoinContainer(pause_name.clone());
+    spec.cgroup_parent = setting.cgroup_of(task).map(|cgroup| cgroup.parent);
+    if definition.stub {
+        spec.image = own_image.to_owned();
+        spec.stop_timeout = Some(2);
+        pause(&mut spec);
+        return spec;
+    }
+    spec.pid_mode = task.definition.pid_mode.map(|mode| match mode {
+        PidMode::Host => "host".to_owned(),
+        PidMode::Task => format!("container:{pause_name}"),
+    });
+    spec.ipc_mode = task.definition.ipc_mode.map(|mode| match mode {
+        IpcMode::Host => "host".to_owned(),
+        IpcMode::Task => format!("container:{pause_name}"),
+        IpcMode::None => "none".to_owned(),
+    });
     spec.command = definition.command.clone();
     spec.entry_point = definition.entry_point.clone();
     spec.working_directory = definition.working_directory.clone();
     spec.user = definition.user.clone();
     spec.environment = environment(definition, region, launch_type);
+    spec.secrets = definition.secrets.iter().map(|s| (s.name.clone(), s.value_from.clone())).collect();
     // 0 or absent means two shares (2.2), the least that Docker takes.
-    spec.cpu_shares = Some(i64::from(definition.cpu.max(2)));
+    spec.cpu_shares = Some(i64::from(definition.cpu.clamp(2, 262_144)));
+    // Where a task has no cgroup of its own, each of its containers alone is held to its size.
+    let alone = setting.cgroups.is_err();
+    spec.cpu_quota_us =
+        task.definition.cpu.filter(|_| alone).map(|units| i64::try_from(quota_us(units)).unwrap_or(i64::MAX));
+    // Also in a task's cgroup: the kernel then says which container was killed.
     spec.memory_mib = definition.memory.or(task.definition.memory).map(i64::from);
+    // Without a memory limit Docker has none of swap; without maxSwap ECS ignores swappiness (2.2).
+    if let (Some(memory), Some(swap)) = (spec.memory_mib, definition.max_swap) {
+        spec.memory_swap_mib = Some(memory + i64::from(swap));
+        let has_swappiness = !setting.cgroups.as_ref().is_ok_and(|c| c.unified);
+        spec.swappiness = has_swappiness.then(|| i64::from(definition.swappiness.unwrap_or(60)));
+    }
     spec.memory_reservation_mib = definition.memory_reservation.map(i64::from);
     spec.health_check = definition.health_check.as_ref().map(|check| HealthCheck {
         command: check.command.clone(),
@@ -130,18 +164,89 @@ pub fn app(
     spec.init = definition.init_process_enabled;
     spec.cap_add = definition.capabilities_add.clone();
     spec.cap_drop = definition.capabilities_drop.clone();
-    spec.ulimits = definition
-        .ulimits
-        .iter()
-        .map(|u| Ulimit { name: u.name.clone(), soft: u.soft_limit, hard: u.hard_limit })
-        .collect();
+    spec.ulimits = ulimits(definition, launch_type, setting);
+    spec.privileged = definition.privileged;
+    spec.security_options = definition.docker_security_options.clone();
+    spec.sysctls = definition.system_controls.iter().cloned().collect();
+    spec.mounts = mounts::of_container(setting, stack, task, definition);
+    let from = definition.volumes_from.iter();
+    spec.volumes_from = from.map(|f| (setting.app_name(stack, &task.id, &f.source_container), f.read_only)).collect();
+    spec.devices = definition.devices.iter().map(device).collect();
+    spec.shared_memory_mib = definition.shared_memory_size.map(i64::from);
+    spec.tmpfs = definition.tmpfs.iter().map(|t| (t.container_path.clone(), tmpfs_options(t))).collect();
+    spec.log_files = log_files(definition);
     spec
+}
+
+/// Those of the definition; Fargate has a default for `nofile` (2.2).
+fn ulimits(definition: &ContainerDefinition, launch_type: LaunchType, setting: &Setting) -> Vec<Ulimit> {
+    let given = definition.ulimits.iter();
+    let mut ulimits: Vec<Ulimit> =
+        given.map(|u| Ulimit { name: u.name.clone(), soft: u.soft_limit, hard: u.hard_limit }).collect();
+    if launch_type == LaunchType::Fargate && ulimits.iter().all(|u| u.name != "nofile") {
+        let most = setting.fargate_open_files();
+        ulimits.push(Ulimit { name: "nofile".into(), soft: most, hard: most });
+    }
+    ulimits
+}
+
+fn device(device: &spec::Device) -> Device {
+    let has = |permission: &str| device.permissions.is_empty() || device.permissions.iter().any(|p| p == permission);
+    let letters = [("read", 'r'), ("write", 'w'), ("mknod", 'm')];
+    Device {
+        host_path: device.host_path.clone(),
+        container_path: device.container_path.clone().unwrap_or_else(|| device.host_path.clone()),
+        permissions: letters.into_iter().filter(|(word, _)| has(word)).map(|(_, letter)| letter).collect(),
+    }
+}
+
+fn tmpfs_options(tmpfs: &spec::Tmpfs) -> String {
+    let mut options = tmpfs.mount_options.clone();
+    options.push(format!("size={}m", tmpfs.size));
+    options.join(",")
+}
+
+/// What `json-file` was told, within what keeps a task from filling the disk.
+fn log_files(definition: &ContainerDefinition) -> LogFiles {
+    let mut files = LogFiles::default();
+    let option = |name: &str| definition.log_options.get(name);
+    if let Some(size) = option("max-size").and_then(|text| size_mib(text)) {
+        files.size_mib = size;
+    }
+    if let Some(number) = option("max-file").and_then(|text| text.parse().ok()) {
+        files.files = u32::max(number, 1);
+    }
+    files
+}
+
+/// `10m`, `1g`, `500k` or bytes, in whole MiB.
+fn size_mib(text: &str) -> Option<u32> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: u64 = digits.parse().ok()?;
+    let bytes = match text.get(digits.len()..)?.trim_end_matches('b') {
+        "" => number,
+        "k" => number.checked_mul(1 << 10)?,
+        "m" => number.checked_mul(1 << 20)?,
+        "g" => number.checked_mul(1 << 30)?,
+        _ => return None,
+    };
+    u32::try_from(bytes.div_ceil(1 << 20)).ok().map(|mib| mib.max(1))
 }
 
 /// What the task definition says, with what ECS adds (2.6). The metadata variables come with the endpoint they name.
 fn environment(definition: &ContainerDefinition, region: &str, launch_type: LaunchType) -> Vec<(String, String)> {
-    let mut environment = definition.environment.clone();
-    let is_set = |name: &str| definition.environment.iter().any(|(n, _)| n == name);
+    // A process that is given a name twice sees the first of the two, and Docker does not settle it.
+    let mut environment: Vec<(String, String)> = Vec::with_capacity(definition.environment.len() + 3);
+    for (name, value) in &definition.environment {
+        match environment.iter_mut().find(|(n, _)| n == name) {
+            Some((_, earlier)) => earlier.clone_from(value),
+            None => environment.push((name.clone(), value.clone())),
+        }
+    }
+    let is_set = |name: &str| {
+        definition.environment.iter().any(|(n, _)| n == name) || definition.secrets.iter().any(|s| s.name == name)
+    };
     let execution = match launch_type {
         LaunchType::Fargate => "AWS_ECS_FARGATE",
         LaunchType::Ec2 => "AWS_ECS_EC2",
@@ -171,7 +276,11 @@ pub enum Readiness {
 /// Whether what a container depends on has happened (2.4).
 pub fn readiness(task: &Task, definition: &ContainerDefinition, now: jiff::Timestamp) -> Readiness {
     let mut waiting = None;
-    for dependency in &definition.depends_on {
+    // Docker takes mounts over from a container that is there (2.4); here it is there once it was started.
+    let implied = definition.volumes_from.iter();
+    let implied =
+        implied.map(|f| Dependency { container_name: f.source_container.clone(), condition: Condition::Start });
+    for dependency in definition.depends_on.iter().cloned().chain(implied) {
         let name = &dependency.container_name;
         let record = task.container(name);
         let holds = match dependency.condition {

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::Setting;
 use crate::observe::Observed;
-use crate::runtime::Health;
+use crate::runtime::{Health, ObservedContainer};
 use crate::spec::ids::StackName;
+use crate::spec::task_definition::ContainerDefinition;
 use crate::store::state::{Task, TaskStatus};
 
 /// `healthStatus` of a task or container.
@@ -30,6 +31,15 @@ impl HealthStatus {
     }
 }
 
+/// What is known of one container's health. A stub runs no check: it is healthy because it runs.
+pub fn of_container(definition: &ContainerDefinition, seen: Option<&ObservedContainer>) -> Option<Health> {
+    let seen = seen?;
+    if definition.stub {
+        return seen.state.pid().map(|_| Health::Healthy);
+    }
+    seen.health
+}
+
 /// Whether any essential container has a health check.
 pub fn has_check(task: &Task) -> bool {
     task.definition.container_definitions.iter().any(|c| c.essential && c.health_check.is_some())
@@ -42,7 +52,7 @@ pub fn of_task(task: &Task, stack: &StackName, observed: &Observed, setting: &Se
     for definition in checked {
         any = true;
         let name = setting.app_name(stack, &task.id, &definition.name);
-        match observed.containers.get(&name).and_then(|c| c.health) {
+        match of_container(definition, observed.containers.get(&name)) {
             Some(Health::Unhealthy) => return HealthStatus::Unhealthy,
             Some(Health::Healthy) => {}
             Some(Health::Starting) | None => unknown = true,

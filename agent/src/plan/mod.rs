@@ -8,6 +8,8 @@ pub mod check;
 pub mod containers;
 pub mod health;
 pub mod ids;
+pub mod mounts;
+pub mod restart;
 pub mod services;
 pub mod step;
 pub mod steps;
@@ -26,12 +28,16 @@ use jiff::Timestamp;
 use crate::observe::Observed;
 use crate::plan::ids::Ids;
 use crate::plan::step::Step;
+use crate::runtime::cgroup::{Cgroups, TaskCgroup};
 use crate::runtime::names::{ContainerName, Part, TaskDigits};
 use crate::spec::ids::{ContainerName as Container, StackName, TaskId};
-use crate::store::state::State;
+use crate::store::state::{State, Task};
 
 /// Rounds of deciding at one moment; what is left after them is decided a moment later.
 const MOST_ROUNDS: u32 = 16;
+
+/// Fargate's own `nofile` limit (reference 2.2).
+pub const FARGATE_OPEN_FILES: i64 = 65_535;
 
 /// What does not change while the agent runs.
 #[derive(Debug, Clone)]
@@ -44,6 +50,10 @@ pub struct Setting {
     pub healthy_after: Duration,
     /// Where resolvers ask for other names when `internet` is true.
     pub upstream: Vec<SocketAddr>,
+    /// The most open files that a container can be given on this machine; absent where nothing bounds it.
+    pub most_open_files: Option<i64>,
+    /// How the parent cgroups of tasks are named; else why there are none.
+    pub cgroups: Result<Cgroups, String>,
 }
 
 impl Setting {
@@ -71,6 +81,31 @@ impl Setting {
             Some(digits) => self.name(stack, Part::App(digits, container.as_str().to_owned())),
             None => String::new(),
         }
+    }
+
+    /// The name in Docker of a volume that goes with its task.
+    pub fn volume_name(&self, stack: &StackName, task: &TaskId, volume: &str) -> String {
+        // Docker tells volumes and containers apart, so the form of an app container's name serves.
+        match TaskDigits::new(task.as_str()) {
+            Some(digits) => self.name(stack, Part::App(digits, volume.to_owned())),
+            None => String::new(),
+        }
+    }
+
+    /// The `nofile` limit of a container on Fargate that says nothing of it (reference 2.2).
+    pub fn fargate_open_files(&self) -> i64 {
+        self.most_open_files.map_or(FARGATE_OPEN_FILES, |most| most.min(FARGATE_OPEN_FILES))
+    }
+
+    /// The parent cgroup of a task that has a size; none where this machine cannot have one.
+    pub fn cgroup_of(&self, task: &Task) -> Option<TaskCgroup> {
+        let cgroups = self.cgroups.as_ref().ok()?;
+        let size = TaskCgroup {
+            parent: cgroups.parent_of_task(task.id.as_str()),
+            cpu_units: task.definition.cpu,
+            memory_mib: task.definition.memory,
+        };
+        (size.cpu_units.is_some() || size.memory_mib.is_some()).then_some(size)
     }
 
     /// The resolver's directory, on the host.

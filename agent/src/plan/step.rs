@@ -11,6 +11,7 @@ use netmodes::vpc::router::Router;
 
 use crate::project::zone::Zone;
 use crate::runtime::ContainerSpec;
+use crate::runtime::cgroup::TaskCgroup;
 use crate::spec::ids::{ContainerName, EniId, StackName, TaskId};
 
 /// One thing to do, possible now.
@@ -59,10 +60,12 @@ pub enum Step {
         /// What it should serve; the generation is filled in when it is written.
         zone: Box<Zone>,
     },
-    /// Starts the pause container that holds a task's namespace.
+    /// Starts the pause container that holds a task's namespace, in the task's own cgroup where it has a size.
     HoldTask {
         /// The container.
         spec: Box<ContainerSpec>,
+        /// What all the task's containers are in.
+        cgroup: Option<TaskCgroup>,
     },
     /// Links a task's ENI; planned once the filter knows it.
     LinkEni {
@@ -129,6 +132,15 @@ pub enum Step {
         /// Its name in Docker.
         name: String,
     },
+    /// Removes what a task's containers leave behind; planned once they are gone.
+    RemoveRemains {
+        /// The task.
+        task: TaskId,
+        /// Volumes that go with it, by Docker name.
+        volumes: Vec<String>,
+        /// Its parent cgroup.
+        cgroup: Option<String>,
+    },
     /// Removes what a stack had on disk; planned once its containers are gone.
     RemoveFiles {
         /// The stack.
@@ -138,7 +150,7 @@ pub enum Step {
 
 impl Step {
     /// Every kind, in the order in which a stack meets them.
-    pub const KINDS: [&'static str; 15] = [
+    pub const KINDS: [&'static str; 16] = [
         "ImportImage",
         "HoldVpc",
         "ApplyFilter",
@@ -153,6 +165,7 @@ impl Step {
         "UnlinkEni",
         "ForgetFlows",
         "RemoveContainer",
+        "RemoveRemains",
         "RemoveFiles",
     ];
 
@@ -173,7 +186,8 @@ impl Step {
             Self::UnlinkEni { .. } => 11,
             Self::ForgetFlows { .. } => 12,
             Self::RemoveContainer { .. } => 13,
-            Self::RemoveFiles { .. } => 14,
+            Self::RemoveRemains { .. } => 14,
+            Self::RemoveFiles { .. } => 15,
         };
         Self::KINDS[index]
     }
@@ -184,7 +198,7 @@ impl Step {
             Self::ImportImage => "own image".to_owned(),
             Self::HoldVpc { spec, .. }
             | Self::StartResolver { spec, .. }
-            | Self::HoldTask { spec }
+            | Self::HoldTask { spec, .. }
             | Self::StartContainer { spec, .. } => format!("container {}", spec.name),
             Self::StopContainer { name, .. } | Self::RemoveContainer { name } => format!("container {name}"),
             Self::ApplyFilter { stack, .. } => format!("filter of {stack}"),
@@ -194,6 +208,7 @@ impl Step {
             Self::UnlinkEni { eni, .. } => format!("ENI {eni}"),
             Self::PullImage { image, .. } => format!("image {image}"),
             Self::ForgetFlows { task, .. } => format!("flows of task {task}"),
+            Self::RemoveRemains { task, .. } => format!("remains of task {task}"),
             Self::RemoveFiles { stack } => format!("files of {stack}"),
         }
     }

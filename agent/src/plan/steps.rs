@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Setting;
 use super::containers::{self, Readiness, readiness};
 use super::step::Step;
-use super::tasks::is_off_the_network;
+use super::tasks::{is_cleared, is_off_the_network};
+use super::{Setting, mounts};
 use crate::observe::{HolderId, Observed, ObservedNetwork};
 use crate::project::dns;
 use crate::project::security_groups::{router, ruleset};
 use crate::runtime::{ContainerSpec, ContainerState, labels};
 use crate::spec::ids::StackName;
+use crate::spec::service::LaunchType;
+use crate::spec::task_definition::ContainerDefinition;
 use crate::store::state::{StackState, State, Task, TaskStatus};
 
 /// What SIGTERM leaves before SIGKILL when the task definition says nothing (2.7).
@@ -169,12 +171,16 @@ impl Stack<'_> {
                 if task.status == TaskStatus::Provisioning =>
             {
                 let spec = containers::task_pause(self.name, &self.stack.record, task, self.image, self.setting);
-                steps.push(Step::HoldTask { spec: Box::new(spec) });
+                steps.push(Step::HoldTask { spec: Box::new(spec), cgroup: self.setting.cgroup_of(task) });
             }
             Some(_) if task.status == TaskStatus::Provisioning => {
                 steps.push(Step::RemoveContainer { name: pause });
             }
             _ => {}
+        }
+        if task.is_wanted() && matches!(task.status, TaskStatus::Pending | TaskStatus::Activating | TaskStatus::Running)
+        {
+            self.restart_containers(task, network, steps);
         }
         match task.status {
             TaskStatus::Pending => self.start_containers(task, network, steps),
@@ -205,23 +211,55 @@ impl Stack<'_> {
         }
     }
 
-    fn start_containers(&self, task: &Task, network: Option<&ObservedNetwork>, steps: &mut Vec<Step>) {
-        // The link may be lost again, with the VPC's holder: nothing starts before it is back.
+    /// Whether what starts now has its network: the link may be lost again, with the VPC's holder.
+    fn is_linked(&self, task: &Task, network: Option<&ObservedNetwork>) -> bool {
         let holder = self.observed.running(&self.setting.pause_name(self.name, &task.id));
         let link = network.and_then(|n| n.links.get(&task.eni.id)).and_then(Option::as_ref);
-        let linked = matches!((&holder, link), (Some((holder, _)), Some(to)) if holder == to);
-        let launch_type = self
-            .stack
-            .services
-            .get(&task.service)
-            .and_then(|s| s.primary())
-            .map_or(crate::spec::service::LaunchType::Fargate, |d| d.service.launch_type);
+        matches!((&holder, link), (Some((holder, _)), Some(to)) if holder == to)
+    }
+
+    fn start_container(&self, task: &Task, definition: &ContainerDefinition) -> Step {
+        // Its own deployment's: a container that is started again must be the one that it was.
+        let service = self.stack.services.get(&task.service);
+        let deployment = service.and_then(|s| s.deployments.iter().find(|d| d.id == task.deployment).or(s.primary()));
+        let launch_type = deployment.map_or(LaunchType::Fargate, |d| d.service.launch_type);
+        let record = &self.stack.record;
+        let name = self.setting.app_name(self.name, &task.id, &definition.name);
+        // A stub that is there was made of the image that was ours then.
+        let image = if definition.stub { self.image_of(&name) } else { self.image };
+        let spec = containers::app(self.name, record, task, launch_type, definition, image, self.setting);
+        Step::StartContainer {
+            stack: self.name.clone(),
+            task: task.id.clone(),
+            container: definition.name.clone(),
+            spec: Box::new(spec),
+        }
+    }
+
+    /// Those whose restart policy was found to hold: the same container again, in place (2.9).
+    fn restart_containers(&self, task: &Task, network: Option<&ObservedNetwork>, steps: &mut Vec<Step>) {
+        if !self.is_linked(task, network) {
+            return;
+        }
+        for definition in &task.definition.container_definitions {
+            let record = task.container(&definition.name);
+            let name = self.setting.app_name(self.name, &task.id, &definition.name);
+            let Some(container) = self.observed.containers.get(&name) else { continue };
+            let is_over = matches!(container.state, ContainerState::Exited { .. });
+            if is_over && !record.stopped && record.restart_of.is_some() && record.restart_of == container.started_at {
+                steps.push(self.start_container(task, definition));
+            }
+        }
+    }
+
+    fn start_containers(&self, task: &Task, network: Option<&ObservedNetwork>, steps: &mut Vec<Step>) {
+        let linked = self.is_linked(task, network);
         for definition in &task.definition.container_definitions {
             let record = task.container(&definition.name);
             if record.started || record.stopped {
                 continue;
             }
-            if !self.observed.images.contains(&definition.image) {
+            if !definition.stub && !self.observed.images.contains(&definition.image) {
                 steps.push(Step::PullImage {
                     stack: self.name.clone(),
                     task: task.id.clone(),
@@ -229,20 +267,14 @@ impl Stack<'_> {
                     image: definition.image.clone(),
                 });
             } else if linked && readiness(task, definition, self.now) == Readiness::Ready {
-                let spec = containers::app(self.name, &self.stack.record, task, launch_type, definition, self.setting);
-                steps.push(Step::StartContainer {
-                    stack: self.name.clone(),
-                    task: task.id.clone(),
-                    container: definition.name.clone(),
-                    spec: Box::new(spec),
-                });
+                steps.push(self.start_container(task, definition));
             }
         }
     }
 
     /// In the reverse of the order in which they started: one stops when none that depends on it runs (2.4).
     fn stop_containers(&self, task: &Task, steps: &mut Vec<Step>) {
-        let runs = |definition: &crate::spec::task_definition::ContainerDefinition| {
+        let runs = |definition: &ContainerDefinition| {
             let name = self.setting.app_name(self.name, &task.id, &definition.name);
             self.observed.running(&name).is_some()
         };
@@ -291,6 +323,14 @@ impl Stack<'_> {
         // App containers are nobody's wish any more; the pause goes when they and the ENI are gone.
         if apps_left || !is_off_the_network(self.observed, self.setting, self.name, task) {
             wanted.insert(pause.to_owned());
+        } else if !self.observed.containers.contains_key(pause)
+            && !is_cleared(self.observed, self.setting, self.name, task)
+        {
+            steps.push(Step::RemoveRemains {
+                task: task.id.clone(),
+                volumes: mounts::own_volumes(self.setting, self.name, task),
+                cgroup: self.setting.cgroup_of(task).map(|cgroup| cgroup.parent),
+            });
         }
     }
 

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use super::containers::{Readiness, readiness};
 use super::health::{self, HealthStatus};
 use super::ids::Ids;
-use super::{Setting, Wake};
+use super::restart::{self, Run};
+use super::{Setting, Wake, mounts};
 use crate::observe::Observed;
 use crate::project::dns::is_registered;
-use crate::runtime::{ContainerState, Health};
+use crate::runtime::{ContainerState, Health, ObservedContainer};
 use crate::spec::ids::{ContainerName, DeploymentId, ServiceName, StackName, TaskId};
 use crate::spec::task_definition::ContainerDefinition;
 use crate::store::state::{ContainerRecord, State, Stop, StopCode, Task, TaskStatus};
@@ -233,7 +234,19 @@ impl View<'_> {
             Some(ContainerState::Running { .. }) => {
                 record.started = true;
                 record.started_at = record.started_at.or(Some(self.now));
-                record.was_healthy |= container.and_then(|c| c.health) == Some(Health::Healthy);
+                record.was_healthy |= health::of_container(definition, container) == Some(Health::Healthy);
+            }
+            Some(ContainerState::Exited { .. })
+                if record.restart_of.is_some() && record.restart_of == container.and_then(|c| c.started_at) =>
+            {
+                // It was decided that this run is not its last.
+            }
+            Some(ContainerState::Exited { exit_code, error, .. })
+                if !record.stopped && error.is_empty() && is_restarted(task, definition, container, *exit_code) =>
+            {
+                record.started = true;
+                record.restarts += 1;
+                record.restart_of = container.and_then(|c| c.started_at);
             }
             Some(ContainerState::Exited { exit_code, oom_killed, error }) if !record.stopped => {
                 record.stopped = true;
@@ -341,6 +354,7 @@ impl View<'_> {
         let mut names = apps.map(|c| self.setting.app_name(self.stack, &task.id, &c.name)).chain([pause]);
         names.all(|name| !self.observed.containers.contains_key(&name) && !self.is_under_way(&name))
             && is_off_the_network(self.observed, self.setting, self.stack, task)
+            && is_cleared(self.observed, self.setting, self.stack, task)
     }
 
     fn wake_for_timeouts(&self, task: &Task, wake: &mut Wake) {
@@ -354,6 +368,27 @@ impl View<'_> {
             }
         }
     }
+}
+
+/// Whether the run that a container ended is to be followed by another one (2.9).
+fn is_restarted(
+    task: &Task,
+    definition: &ContainerDefinition,
+    container: Option<&ObservedContainer>,
+    exit_code: i64,
+) -> bool {
+    let lasted = container.and_then(|c| {
+        // Docker may note the start after the end of a process that ends at once.
+        Duration::try_from(c.finished_at?.duration_since(c.started_at?)).ok()
+    });
+    let run = Run { exit_code: Some(exit_code), lasted };
+    restart::is_due(definition.restart_policy.as_ref(), task.is_wanted(), run)
+}
+
+/// Whether nothing is left of what a task's containers leave behind: its volumes, its cgroup.
+pub fn is_cleared(observed: &Observed, setting: &Setting, stack: &StackName, task: &Task) -> bool {
+    let leaves = setting.cgroup_of(task).is_some() || !mounts::own_volumes(setting, stack, task).is_empty();
+    !leaves || observed.cleared.contains(&task.id)
 }
 
 /// Whether a task's ENI is unlinked, out of the filter, and its flows are forgotten; true when there is no VPC to ask.

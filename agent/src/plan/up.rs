@@ -1,6 +1,6 @@
 //! What `up`, `scale`, `stop` and `down` change in the desired state, and the lines that tell a person. Pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
@@ -213,6 +213,15 @@ pub fn delete(state: &mut State, stack: &StackName) {
     for service in services {
         state.edit_service(stack, &service, |s| s.leaving = true);
     }
+}
+
+/// The sources of secrets that tasks of a stack may still be started with, those of older deployments too.
+pub fn secrets_named(state: &State, stack: &StackName) -> BTreeSet<String> {
+    let Some(in_stack) = state.stack(stack) else { return BTreeSet::new() };
+    let deployments = in_stack.services.values().flat_map(|s| &s.deployments);
+    let definitions = deployments.map(|d| &d.service.task_definition);
+    let containers = definitions.flat_map(|d| &d.container_definitions);
+    containers.flat_map(|c| &c.secrets).map(|s| s.value_from.clone()).collect()
 }
 
 /// What the last `up` said, with the counts that `scale` has changed since.

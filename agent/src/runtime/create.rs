@@ -3,17 +3,22 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount as DockerMount, MountType,
-    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigLogConfig, Mount as DockerMount, MountType,
+    MountVolumeOptions, MountVolumeOptionsDriverConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::spec::{ContainerSpec, HealthCheck, Mount, Network};
+use crate::secret::SecretValue;
 
 const MIB: i64 = 1024 * 1024;
 
-/// The body of `POST /containers/create`.
-pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
-    let environment: Vec<String> = spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+/// The body of `POST /containers/create`; `secrets` are the values of the variables that the spec only names.
+pub(super) fn create_body(spec: &ContainerSpec, secrets: &[(String, SecretValue)]) -> ContainerCreateBody {
+    let mut environment: Vec<String> = Vec::with_capacity(spec.environment.len() + secrets.len());
+    let is_secret = |name: &String| secrets.iter().any(|(secret, _)| secret == name);
+    let plain = spec.environment.iter().filter(|(name, _)| !is_secret(name));
+    environment.extend(plain.map(|(name, value)| format!("{name}={value}")));
+    environment.extend(secrets.iter().map(|(name, value)| format!("{name}={}", value.reveal())));
     ContainerCreateBody {
         image: Some(spec.image.clone()),
         hostname: spec.hostname.clone(),
@@ -50,13 +55,34 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         dns_search: some_list(spec.dns_search.iter().cloned()),
         extra_hosts: some_list(spec.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}"))),
         cpu_shares: spec.cpu_shares,
+        cpu_period: spec.cpu_quota_us.map(|_| 100_000),
+        cpu_quota: spec.cpu_quota_us,
         memory: spec.memory_mib.map(|mib| mib.saturating_mul(MIB)),
         memory_reservation: spec.memory_reservation_mib.map(|mib| mib.saturating_mul(MIB)),
         cgroup_parent: spec.cgroup_parent.clone(),
         readonly_rootfs: Some(spec.read_only),
         privileged: Some(spec.privileged),
         init: Some(spec.init),
-        mounts: some_list(spec.mounts.iter().map(mount)),
+        mounts: some_list(spec.mounts.iter().filter(|m| !m.make_source).map(mount)),
+        // Of Docker's two forms only this one makes a path that is absent (API 1.41).
+        binds: some_list(spec.mounts.iter().filter(|m| m.make_source).map(|m| {
+            let access = if m.read_only { "ro" } else { "rw" };
+            format!("{}:{}:{access}", m.source, m.target)
+        })),
+        volumes_from: some_list(spec.volumes_from.iter().map(|(container, read_only)| {
+            let access = if *read_only { "ro" } else { "rw" };
+            format!("{container}:{access}")
+        })),
+        devices: some_list(spec.devices.iter().map(|device| DeviceMapping {
+            path_on_host: Some(device.host_path.clone()),
+            path_in_container: Some(device.container_path.clone()),
+            cgroup_permissions: Some(device.permissions.clone()),
+        })),
+        shm_size: spec.shared_memory_mib.map(|mib| mib.saturating_mul(MIB)),
+        tmpfs: (!spec.tmpfs.is_empty()).then(|| spec.tmpfs.clone().into_iter().collect()),
+        memory_swap: spec.memory_swap_mib.map(|mib| mib.saturating_mul(MIB)),
+        memory_swappiness: spec.swappiness,
+        ipc_mode: spec.ipc_mode.clone(),
         cap_add: some_list(spec.cap_add.iter().cloned()),
         cap_drop: some_list(spec.cap_drop.iter().cloned()),
         ulimits: some_list(spec.ulimits.iter().map(|limit| ResourcesUlimits {
@@ -85,6 +111,15 @@ fn mount(mount: &Mount) -> DockerMount {
         target: Some(mount.target.clone()),
         typ: Some(if is_path { MountType::BIND } else { MountType::VOLUME }),
         read_only: Some(mount.read_only),
+        volume_options: mount.volume.as_ref().map(|volume| MountVolumeOptions {
+            no_copy: Some(false),
+            labels: Some(volume.labels.clone().into_iter().collect()),
+            driver_config: volume.driver.as_ref().map(|driver| MountVolumeOptionsDriverConfig {
+                name: Some(driver.clone()),
+                options: Some(volume.options.clone().into_iter().collect()),
+            }),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -113,7 +148,7 @@ mod tests {
 
     #[test]
     fn docker_never_restarts_and_never_takes_the_image_s_health_check() {
-        let body = create_body(&ContainerSpec::new("a", "image:1", Role::App));
+        let body = create_body(&ContainerSpec::new("a", "image:1", Role::App), &[]);
         let host = body.host_config.unwrap();
         assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::NO));
         assert_eq!(host.network_mode.as_deref(), Some("none"));
@@ -123,8 +158,7 @@ mod tests {
 
     #[test]
     fn a_source_is_a_path_or_a_volume() {
-        let source =
-            |source: &str| mount(&Mount { source: source.to_owned(), target: "/data".to_owned(), read_only: true }).typ;
+        let source = |source: &str| mount(&Mount::new(source, "/data", true)).typ;
         assert_eq!(source("/srv"), Some(MountType::BIND));
         assert_eq!(source("data"), Some(MountType::VOLUME));
     }

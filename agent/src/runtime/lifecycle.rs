@@ -17,6 +17,7 @@ use super::create::create_body;
 use super::labels;
 use super::observed::ContainerState;
 use super::spec::{ContainerId, ContainerSpec};
+use crate::secret::SecretValue;
 
 /// ECS's agent waits this long for a create (reference 2.7).
 const CREATE_TIME: Duration = Duration::from_secs(4 * 60);
@@ -33,11 +34,20 @@ impl Docker {
     ///
     /// A container of that name which this owner did not make is left alone: [`RuntimeError::NameTaken`].
     pub async fn ensure_created(&self, spec: &ContainerSpec) -> Result<ContainerId, RuntimeError> {
+        self.ensure_created_with(spec, &[]).await
+    }
+
+    /// The same, with the values of the variables that the spec names as secrets.
+    pub async fn ensure_created_with(
+        &self,
+        spec: &ContainerSpec,
+        secrets: &[(String, SecretValue)],
+    ) -> Result<ContainerId, RuntimeError> {
         let what = format!("create container {}", spec.name);
         let mut last_words = String::new();
         for _ in 0..CREATE_ATTEMPTS {
             let options = CreateContainerOptions { name: Some(spec.name.clone()), platform: String::new() };
-            let created = self.client.create_container(Some(options), create_body(spec));
+            let created = self.client.create_container(Some(options), create_body(spec, secrets));
             let error = match within(CREATE_TIME, created).await {
                 None => return Err(timed_out(&spec.name, "created", CREATE_TIME)),
                 Some(Ok(answer)) => return Ok(ContainerId(answer.id)),

@@ -10,6 +10,7 @@ pub mod elf;
 pub mod image;
 pub mod labels;
 pub mod names;
+pub mod open_files;
 
 mod connect;
 mod create;
@@ -22,6 +23,7 @@ mod observed;
 mod pull;
 mod reference;
 mod spec;
+mod volume;
 
 pub use connect::Docker;
 pub use error::{PullError, RuntimeError};
@@ -31,4 +33,6 @@ pub use logs::{LogLine, LogOptions, LogStream};
 pub use observed::{ContainerState, Health, ObservedContainer};
 pub use pull::{Credentials, PullProgress, Secret};
 pub use reference::ImageReference;
-pub use spec::{ContainerId, ContainerSpec, HealthCheck, LogFiles, Mount, Network, OutputStream, Ulimit};
+pub use spec::{
+    ContainerId, ContainerSpec, Device, HealthCheck, LogFiles, Mount, Network, NewVolume, OutputStream, Ulimit,
+};

@@ -65,6 +65,8 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     /// Relative CPU weight (cgroup v1 shares, at least 2).
     pub cpu_shares: Option<i64>,
+    /// Processor time in each 100 ms, in µs.
+    pub cpu_quota_us: Option<i64>,
     /// Hard memory limit.
     pub memory_mib: Option<i64>,
     /// Soft memory limit.
@@ -99,8 +101,25 @@ pub struct ContainerSpec {
     pub log_files: LogFiles,
     /// `dockerSecurityOptions`.
     pub security_options: Vec<String>,
-    /// `host` for the process namespace of the host; `None` for one of its own.
+    /// `host` for the process namespace of the host, `container:NAME` for another container's; `None` for one of its own.
     pub pid_mode: Option<String>,
+    /// `host`, `none`, `shareable`, or `container:NAME`; `None` for one of its own that nobody can join.
+    pub ipc_mode: Option<String>,
+    /// Variables whose values are not here: what they are called and what the definition calls their source. The values
+    /// are brought when the container is created, so that they are in no hash, no label and no log.
+    pub secrets: Vec<(String, String)>,
+    /// Containers whose mounts it has too: Docker's name, and whether it may not write to them.
+    pub volumes_from: Vec<(String, bool)>,
+    /// Devices of the host.
+    pub devices: Vec<Device>,
+    /// Size of `/dev/shm`.
+    pub shared_memory_mib: Option<i64>,
+    /// File systems in memory: path, and options as `mount` takes them.
+    pub tmpfs: BTreeMap<String, String>,
+    /// Memory and swap together.
+    pub memory_swap_mib: Option<i64>,
+    /// How willingly the kernel swaps it out, 0–100.
+    pub swappiness: Option<i64>,
 }
 
 impl ContainerSpec {
@@ -123,6 +142,7 @@ impl ContainerSpec {
             environment: Vec::new(),
             user: None,
             cpu_shares: None,
+            cpu_quota_us: None,
             memory_mib: None,
             memory_reservation_mib: None,
             cgroup_parent: None,
@@ -141,6 +161,14 @@ impl ContainerSpec {
             log_files: LogFiles::default(),
             security_options: Vec::new(),
             pid_mode: None,
+            ipc_mode: None,
+            secrets: Vec::new(),
+            volumes_from: Vec::new(),
+            devices: Vec::new(),
+            shared_memory_mib: None,
+            tmpfs: BTreeMap::new(),
+            memory_swap_mib: None,
+            swappiness: None,
         }
     }
 
@@ -216,12 +244,47 @@ pub struct HealthCheck {
 /// A directory of the host, or a volume of Docker's, inside the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// Absolute host path, which must exist, or the name of a volume, which Docker makes.
+    /// Absolute host path, or the name of a volume, which Docker makes when it is absent.
     pub source: String,
     /// Absolute path in the container.
     pub target: String,
     /// The container cannot write to it.
     pub read_only: bool,
+    /// Docker makes a host path that is absent, as a directory; else the container is refused.
+    pub make_source: bool,
+    /// How the volume is made when it is absent.
+    pub volume: Option<NewVolume>,
+}
+
+impl Mount {
+    /// A path or volume that is there already.
+    pub fn new(source: impl Into<String>, target: impl Into<String>, read_only: bool) -> Self {
+        Self { source: source.into(), target: target.into(), read_only, make_source: false, volume: None }
+    }
+}
+
+/// A volume as Docker makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewVolume {
+    /// Whether Docker may make it; else it has to be there.
+    pub make: bool,
+    /// Docker's `local` when absent.
+    pub driver: Option<String>,
+    /// The driver's options.
+    pub options: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A device of the host in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Path on the host.
+    pub host_path: String,
+    /// Path in the container.
+    pub container_path: String,
+    /// Of `rwm`.
+    pub permissions: String,
 }
 
 /// One resource limit, named as in ECS (`nofile`, …).

@@ -1,7 +1,7 @@
 //! What a stack is, as validated values in AWS's words: the one model behind every front door.
 //!
 //! The stack file (in `cli`) is turned into these types; the store keeps them; `plan` and `project` read them. Nothing in
-//! here does I/O, and nothing exists only because the stack file has it.
+//! here does I/O, and nothing exists only because the stack file has it, but for a container's `stub`.
 
 pub mod ids;
 pub mod problem;
@@ -10,3 +10,4 @@ pub mod service;
 pub mod stack;
 pub mod task_definition;
 pub mod validate;
+pub mod volume;

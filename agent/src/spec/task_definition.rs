@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ids::ContainerName;
+use super::volume::{MountPoint, Volume, VolumesFrom};
 
 /// A task definition; its revision is given by the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,15 @@ pub struct TaskDefinition {
     pub memory: Option<u32>,
     /// At least one, at least one of them essential, names unique.
     pub container_definitions: Vec<ContainerDefinition>,
+    /// What its containers may mount (2.5).
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// Whose processes its containers see; absent means each its own.
+    #[serde(default)]
+    pub pid_mode: Option<PidMode>,
+    /// Whose shared memory, semaphores and queues its containers see; absent means each its own.
+    #[serde(default)]
+    pub ipc_mode: Option<IpcMode>,
 }
 
 /// A container of a task definition.
@@ -73,6 +83,119 @@ pub struct ContainerDefinition {
     pub ulimits: Vec<Ulimit>,
     /// Labels of the user's.
     pub docker_labels: BTreeMap<String, String>,
+    /// Where `environment` is from beside the definition; their variables are in it already, before its own.
+    #[serde(default)]
+    pub environment_files: Vec<String>,
+    /// Variables whose values are elsewhere; over `environment` where both have a name.
+    #[serde(default)]
+    pub secrets: Vec<Secret>,
+    /// Whether it is started again in place when it ends (2.9).
+    #[serde(default)]
+    pub restart_policy: Option<RestartPolicy>,
+    /// Volumes of the task definition.
+    #[serde(default)]
+    pub mount_points: Vec<MountPoint>,
+    /// Mounts of other containers.
+    #[serde(default)]
+    pub volumes_from: Vec<VolumesFrom>,
+    /// All capabilities and devices of the host; never on Fargate.
+    #[serde(default)]
+    pub privileged: bool,
+    /// `no-new-privileges`, `label:…`, `apparmor:…`.
+    #[serde(default)]
+    pub docker_security_options: Vec<String>,
+    /// Kernel parameters, name and value; `net.*` holds for the whole task in awsvpc, and who starts last wins.
+    #[serde(default)]
+    pub system_controls: Vec<(String, String)>,
+    /// Devices of the host.
+    #[serde(default)]
+    pub devices: Vec<Device>,
+    /// Size of `/dev/shm`, MiB.
+    #[serde(default)]
+    pub shared_memory_size: Option<u32>,
+    /// File systems in memory.
+    #[serde(default)]
+    pub tmpfs: Vec<Tmpfs>,
+    /// Swap beyond `memory`, MiB; 0 for none.
+    #[serde(default)]
+    pub max_swap: Option<u32>,
+    /// 0–100; without `max_swap` it means nothing.
+    #[serde(default)]
+    pub swappiness: Option<u32>,
+    /// Options of `json-file`, the log that every container has here.
+    #[serde(default)]
+    pub log_options: BTreeMap<String, String>,
+    /// The stack file puts our own binary in its place, which does nothing and is healthy.
+    #[serde(default)]
+    pub stub: bool,
+}
+
+/// `pidMode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PidMode {
+    /// The host's processes.
+    Host,
+    /// Those of all containers of the task.
+    Task,
+}
+
+/// `ipcMode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpcMode {
+    /// The host's.
+    Host,
+    /// One for all containers of the task.
+    Task,
+    /// Each its own, without `/dev/shm`.
+    None,
+}
+
+/// A variable whose value stands outside of the definition. The value itself is never part of a spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Secret {
+    /// The variable.
+    pub name: String,
+    /// Name or ARN of an SSM parameter, or the ARN of a secret of Secrets Manager, also with `:json-key:stage:version`.
+    pub value_from: String,
+}
+
+/// `restartPolicy` (2.9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartPolicy {
+    /// Whether it is in force.
+    pub enabled: bool,
+    /// Ends with these codes are final; at most 50.
+    pub ignored_exit_codes: Vec<i64>,
+    /// A run shorter than this is final; 60–1800 s, default 300.
+    pub restart_attempt_period: Duration,
+}
+
+/// A device of the host in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// Absolute.
+    pub host_path: String,
+    /// Absolute; the host's when absent.
+    pub container_path: Option<String>,
+    /// Any of `read`, `write`, `mknod`; all of them when empty.
+    pub permissions: Vec<String>,
+}
+
+/// A file system in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tmpfs {
+    /// Absolute.
+    pub container_path: String,
+    /// MiB.
+    pub size: u32,
+    /// `noexec`, `mode=1777`, …
+    pub mount_options: Vec<String>,
 }
 
 /// A resource limit of a container.

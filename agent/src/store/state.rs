@@ -274,6 +274,12 @@ pub struct ContainerRecord {
     pub exit_code: Option<i64>,
     /// `CannotPullContainerError: …` and its kin (2.10).
     pub reason: Option<String>,
+    /// How often its restart policy has started it again (2.9).
+    #[serde(default)]
+    pub restarts: u32,
+    /// When, by Docker, the run began that is to be followed by another one; that one begins later.
+    #[serde(default)]
+    pub restart_of: Option<Timestamp>,
 }
 
 impl Task {

@@ -64,5 +64,10 @@ fn refused(error: &DaemonError) -> Failure {
 /// Logs go to standard error; `RUST_LOG` chooses others than `default`.
 pub(crate) fn log_to_stderr(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
+    // It logs whole requests, with the values of secrets in them.
+    let filter = ["bollard=info", "bollard::docker=info"]
+        .into_iter()
+        .filter_map(|d| d.parse().ok())
+        .fold(filter, tracing_subscriber::EnvFilter::add_directive);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

@@ -17,9 +17,10 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) async fn run(self, global: &Global) -> Result<u8, Failure> {
-        let stack = self.file.load()?;
+        // Nothing is started, so nobody needs the values.
+        let request = UpRequest { secrets: Default::default(), ..self.file.load()? };
         let client = start_agent::connect(global).await?;
-        let reply: UpReply = client.post("/plan", &[], &UpRequest { stack }).await?;
+        let reply: UpReply = client.post("/plan", &[], &request).await?;
         reply.notes.iter().for_each(render::warn);
         render::print(changes(&reply))?;
         Ok(0)

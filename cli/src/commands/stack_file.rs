@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use ::agent::control::api::UpReply;
+use ::agent::control::api::{UpReply, UpRequest};
 use ::agent::spec::ids::NetworkMode;
 use ::agent::spec::problem::Severity;
-use ::agent::spec::stack::Stack;
 use clap::Args;
 
 use crate::failure::{Failure, WRONG_INPUT};
@@ -28,8 +27,8 @@ pub(crate) struct StackFile {
 }
 
 impl StackFile {
-    /// The stack in the file. Its problems are said here; with an error among them nothing else is to be said.
-    pub(crate) fn load(&self) -> Result<Stack, Failure> {
+    /// What `up` and `plan` ask for. The file's problems are said here; with an error among them nothing else is to be said.
+    pub(crate) fn load(&self) -> Result<UpRequest, Failure> {
         let overrides = Overrides { network_mode: self.network_mode, connect: self.connect };
         let loaded = stack::load(&self.file, &overrides);
         if !loaded.problems.is_empty() {
@@ -37,7 +36,8 @@ impl StackFile {
             render::say(text.trim_end());
         }
         let wrong = loaded.problems.iter().any(|problem| problem.severity == Severity::Error);
-        loaded.stack.filter(|_| !wrong).ok_or(Failure::Shown { code: WRONG_INPUT })
+        let stack = loaded.stack.filter(|_| !wrong).ok_or(Failure::Shown { code: WRONG_INPUT })?;
+        Ok(UpRequest { stack, secrets: loaded.secrets })
     }
 }
 

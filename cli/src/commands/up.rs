@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use ::agent::control::api::{Progress, UpReply, UpRequest};
+use ::agent::control::api::{Progress, UpReply};
 use clap::Args;
 use futures_util::{Stream, StreamExt};
 
@@ -33,10 +33,10 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) async fn run(self, global: &Global) -> Result<u8, Failure> {
-        let stack = self.file.load()?;
-        let name = stack.name.to_string();
+        let request = self.file.load()?;
+        let name = request.stack.name.to_string();
         let client = start_agent::connect(global).await?;
-        let reply: UpReply = client.post("/up", &[], &UpRequest { stack }).await?;
+        let reply: UpReply = client.post("/up", &[], &request).await?;
         reply.notes.iter().for_each(render::warn);
         render::say(changes(&reply).trim_end());
         if self.no_wait {

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::port_mapping;
 use super::read::Node;
-use super::task_definition::{Attachment, note_without_effect};
+use super::task_definition::{Attachment, Surroundings, note_without_effect};
+use super::{environment_file, linux_parameters, volumes};
 
 const CONTAINER: &[&str] = &[
     "name",
@@ -36,10 +37,6 @@ const CONTAINER: &[&str] = &[
     "linuxParameters",
     "ulimits",
     "dockerLabels",
-];
-const NOT_IN_AWSVPC: &[&str] =
-    &["links", "hostname", "dnsServers", "dnsSearchDomains", "extraHosts", "disableNetworking"];
-const CONTAINER_WITHOUT_EFFECT: &[&str] = &[
     "environmentFiles",
     "secrets",
     "restartPolicy",
@@ -49,14 +46,18 @@ const CONTAINER_WITHOUT_EFFECT: &[&str] = &[
     "dockerSecurityOptions",
     "systemControls",
     "logConfiguration",
-    "firelensConfiguration",
-    "repositoryCredentials",
-    "resourceRequirements",
-    "credentialSpecs",
 ];
+const NOT_IN_AWSVPC: &[&str] =
+    &["links", "hostname", "dnsServers", "dnsSearchDomains", "extraHosts", "disableNetworking"];
+const CONTAINER_WITHOUT_EFFECT: &[&str] =
+    &["firelensConfiguration", "repositoryCredentials", "resourceRequirements", "credentialSpecs"];
 
 /// Reads one container; None only if it is no mapping.
-pub(super) fn read(node: &Node<'_>, attachment: Attachment) -> Option<ContainerDefinition> {
+pub(super) fn read(
+    node: &Node<'_>,
+    attachment: Attachment,
+    surroundings: &Surroundings<'_, '_>,
+) -> Option<ContainerDefinition> {
     let known = [CONTAINER, NOT_IN_AWSVPC, CONTAINER_WITHOUT_EFFECT, &["versionConsistency"]].concat();
     if !node.has_only(&known) {
         return None;
@@ -71,29 +72,17 @@ pub(super) fn read(node: &Node<'_>, attachment: Attachment) -> Option<ContainerD
     };
     let name = required("name");
     let text = |key: &str| node.get(key).and_then(|n| n.text()).map(str::to_owned);
-    let texts = |key: &str| node.get(key).map(|n| n.texts());
+    // Describe prints an empty list for what was not given; to Docker that would be an answer.
+    let texts = |key: &str| node.get(key).map(|n| n.texts()).filter(|texts| !texts.is_empty());
     let flag = |key: &str, default: bool| node.get(key).and_then(|n| n.boolean()).unwrap_or(default);
     let number = |key: &str| node.get(key).and_then(|n| n.number_in(0..=i32::MAX as u32));
-    let linux = node.get("linuxParameters");
-    let capabilities = |key: &str| {
-        let list = linux.as_ref().and_then(|n| n.get("capabilities")).and_then(|n| n.get(key));
-        list.map(|n| n.texts()).unwrap_or_default()
-    };
-    if let Some(linux) = &linux {
-        linux.has_only(&[
-            "capabilities",
-            "initProcessEnabled",
-            "devices",
-            "sharedMemorySize",
-            "tmpfs",
-            "maxSwap",
-            "swappiness",
-        ]);
-        note_without_effect(linux, &["devices", "sharedMemorySize", "tmpfs", "maxSwap", "swappiness"]);
-        if let Some(capabilities) = linux.get("capabilities") {
-            capabilities.has_only(&["add", "drop"]);
-        }
-    }
+    let linux = node.get("linuxParameters").map(|n| linux_parameters::read(&n)).unwrap_or_default();
+    let stub = surroundings.stubs.contains(name.as_str());
+    // What is not on this machine must not keep a stub from standing in.
+    let files = node.get("environmentFiles").filter(|_| !stub);
+    let (environment_files, mut variables) =
+        files.map(|n| environment_file::read(&n, surroundings.folders)).unwrap_or_default();
+    variables.extend(node.get("environment").map(|n| environment(&n)).unwrap_or_default());
     Some(ContainerDefinition {
         image: required("image"),
         essential: flag("essential", true),
@@ -101,7 +90,7 @@ pub(super) fn read(node: &Node<'_>, attachment: Attachment) -> Option<ContainerD
         entry_point: texts("entryPoint"),
         working_directory: text("workingDirectory"),
         user: text("user"),
-        environment: node.get("environment").map(|n| environment(&n)).unwrap_or_default(),
+        environment: variables,
         cpu: number("cpu").unwrap_or(0),
         memory: number("memory"),
         memory_reservation: number("memoryReservation"),
@@ -116,15 +105,26 @@ pub(super) fn read(node: &Node<'_>, attachment: Attachment) -> Option<ContainerD
         readonly_root_filesystem: flag("readonlyRootFilesystem", false),
         pseudo_terminal: flag("pseudoTerminal", false),
         interactive: flag("interactive", false),
-        init_process_enabled: linux
-            .as_ref()
-            .and_then(|n| n.get("initProcessEnabled"))
-            .and_then(|n| n.boolean())
-            .unwrap_or(false),
-        capabilities_add: capabilities("add"),
-        capabilities_drop: capabilities("drop"),
+        init_process_enabled: linux.init_process_enabled,
+        capabilities_add: linux.capabilities_add,
+        capabilities_drop: linux.capabilities_drop,
+        devices: linux.devices,
+        shared_memory_size: linux.shared_memory_size,
+        tmpfs: linux.tmpfs,
+        max_swap: linux.max_swap,
+        swappiness: linux.swappiness,
         ulimits: node.get("ulimits").map(|n| ulimits(&n)).unwrap_or_default(),
-        docker_labels: node.get("dockerLabels").map(|n| labels(&n)).unwrap_or_default(),
+        docker_labels: node.get("dockerLabels").map(|n| volumes::texts(&n)).unwrap_or_default(),
+        environment_files,
+        secrets: node.get("secrets").map(|n| surroundings.secrets.read(&n, stub)).unwrap_or_default(),
+        restart_policy: node.get("restartPolicy").and_then(|n| linux_parameters::restart_policy(&n)),
+        mount_points: node.get("mountPoints").map(|n| volumes::mount_points(&n)).unwrap_or_default(),
+        volumes_from: node.get("volumesFrom").map(|n| volumes::volumes_from(&n)).unwrap_or_default(),
+        privileged: flag("privileged", false),
+        docker_security_options: texts("dockerSecurityOptions").unwrap_or_default(),
+        system_controls: node.get("systemControls").map(|n| linux_parameters::system_controls(&n)).unwrap_or_default(),
+        log_options: node.get("logConfiguration").map(|n| log_options(&n)).unwrap_or_default(),
+        stub,
         name: ContainerName::new(name),
     })
 }
@@ -248,7 +248,31 @@ fn ulimits(node: &Node<'_>) -> Vec<Ulimit> {
     ulimits
 }
 
-fn labels(node: &Node<'_>) -> BTreeMap<String, String> {
-    let entries = node.entries().into_iter();
-    entries.filter_map(|(key, n)| n.text().map(|value| (key.to_owned(), value.to_owned()))).collect()
+/// The options of `json-file`, which every container's log is here; any other driver is replaced by it with a word.
+fn log_options(node: &Node<'_>) -> BTreeMap<String, String> {
+    if !node.has_only(&["logDriver", "options", "secretOptions"]) {
+        return BTreeMap::new();
+    }
+    let drivers =
+        ["awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "splunk", "syslog"].map(|d| (d, d));
+    let Some(driver) = node.get("logDriver").and_then(|n| n.word(&drivers)) else {
+        if node.lacks("logDriver", &["logDriver", "options", "secretOptions"]) {
+            node.error("ClientException", "a `logConfiguration` must have a `logDriver`");
+        }
+        return BTreeMap::new();
+    };
+    let Some(options) = node.get("options").filter(|_| driver == "json-file") else {
+        if driver != "json-file" {
+            let place = Place { at_key: true, ..node.place() };
+            let message = format!("the log driver `{driver}` is replaced by a local log, which `ecsnet logs` shows");
+            node.note(Problem::warning(place, "Replaced", message));
+        }
+        return BTreeMap::new();
+    };
+    for (name, n) in options.entries() {
+        if !matches!(name, "max-size" | "max-file" | "mode" | "max-buffer-size") {
+            n.no_effect(name);
+        }
+    }
+    volumes::texts(&options)
 }

@@ -1,28 +1,35 @@
 //! The front door: a stack file on disk to a validated [`Stack`], or everything that is wrong with it, at once.
 //!
 //! `sources` and `yaml` know text and places; `read` is a cursor over values that notes faults; `task_definition`,
-//! `container`, `port_mapping`, `service`, `rule`, `groups` and `vpc` know the keys; `to_spec` brings them together; `report` turns what was found into text.
+//! `container`, `linux_parameters`, `volumes`, `port_mapping`, `service`, `rule`, `groups` and `vpc` know the keys;
+//! `environment_file` and `secrets` read what these name, by way of `local_file`; `to_spec` brings them together; `report` turns what was found into text.
 //! AWS's checks are `agent::spec::validate`'s. Called by the commands that take a FILE; starts nothing, prints nothing.
 
 mod container;
+mod environment_file;
 mod groups;
+mod linux_parameters;
+mod local_file;
 mod port_mapping;
 mod read;
 pub(crate) mod report;
 mod rule;
+mod secrets;
 mod service;
 mod sources;
 mod task_definition;
 mod to_spec;
+mod volumes;
 mod vpc;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use agent::secret::SecretValue;
 use agent::spec::ids::NetworkMode;
 use agent::spec::problem::{Place, Problem, Severity};
 use agent::spec::stack::Stack;
@@ -64,6 +71,8 @@ pub(crate) struct Overrides {
 pub(crate) struct Loaded {
     /// The stack; None if any problem is an error.
     pub(crate) stack: Option<Stack>,
+    /// Values of the secrets that its task definitions name, by `valueFrom`.
+    pub(crate) secrets: BTreeMap<String, SecretValue>,
     /// Everything that was found, by document and line.
     pub(crate) problems: Vec<Problem>,
     /// The texts, for [`report::render`].
@@ -76,7 +85,7 @@ pub(crate) fn load(path: &Path, overrides: &Overrides) -> Loaded {
     let mut sources = Sources::default();
     read_document(&mut sources, &findings, path, "", None);
     read_task_definitions(&mut sources, &findings, path);
-    let stack = sources.document("").filter(|d| !d.spans.is_empty() && !d.value.is_null()).and_then(|document| {
+    let read = sources.document("").filter(|d| !d.spans.is_empty() && !d.value.is_null()).and_then(|document| {
         let root = Node::root(&document.name, &document.value, &findings);
         to_spec::stack(&root, &sources, &findings, overrides)
     });
@@ -90,7 +99,8 @@ pub(crate) fn load(path: &Path, overrides: &Overrides) -> Loaded {
         }
     }
     let is_refused = seen.iter().any(|p| p.severity == Severity::Error);
-    Loaded { stack: stack.filter(|_| !is_refused), problems: seen, sources }
+    let (stack, secrets) = read.filter(|_| !is_refused).unzip();
+    Loaded { stack, secrets: secrets.unwrap_or_default(), problems: seen, sources }
 }
 
 /// Reads every file that a service names as its task definition.

@@ -25,6 +25,7 @@ const READ: &[&str] = &[
     "deploymentConfiguration",
     "schedulingStrategy",
     "deploymentController",
+    "containers",
 ];
 const WITHOUT_EFFECT: &[&str] = &[
     "placement",
@@ -73,6 +74,8 @@ pub(super) struct ServiceDocument<'a> {
     pub(super) deployment_key: &'static str,
     /// Seconds.
     pub(super) grace_period: u32,
+    /// Containers of its definition that a stub replaces, with where that is said.
+    pub(super) stubs: Vec<(&'a str, Node<'a>)>,
 }
 
 /// The `discovery` key.
@@ -138,8 +141,20 @@ pub(super) fn read<'a>(name: &'a str, node: &Node<'a>) -> Option<ServiceDocument
             .get("healthCheckGracePeriodSeconds")
             .and_then(|n| n.number_in(0..=i32::MAX as u32))
             .unwrap_or(0),
+        stubs: node.get("containers").map(|n| stubs(&n)).unwrap_or_default(),
         node: node.clone(),
     })
+}
+
+/// `containers: { NAME: { stub: true } }`: those that cannot do their work without AWS.
+fn stubs<'a>(node: &Node<'a>) -> Vec<(&'a str, Node<'a>)> {
+    let mut stubs = Vec::new();
+    for (name, n) in node.entries() {
+        if n.has_only(&["stub"]) && n.get("stub").and_then(|n| n.boolean()) == Some(true) {
+            stubs.push((name, n));
+        }
+    }
+    stubs
 }
 
 /// The short form or CreateService's own; both at once contradict each other.

@@ -3,13 +3,17 @@
 //!
 //! Every field that ECS has is known here: read, refused, said to have no effect, or (what only describe prints) passed over.
 
+use std::collections::BTreeSet;
+
 use agent::spec::ids::NetworkMode;
-use agent::spec::task_definition::TaskDefinition;
+use agent::spec::task_definition::{IpcMode, PidMode, TaskDefinition};
 use agent::spec::validate::wording;
 use serde_json::Value;
 
-use super::container;
+use super::local_file::Folders;
 use super::read::Node;
+use super::secrets::SecretSources;
+use super::{container, volumes};
 
 /// A definition as it was read: what the spec keeps, and what decides how its tasks run.
 #[derive(Debug)]
@@ -33,13 +37,30 @@ pub(super) struct Attachment {
     pub(super) overridden: bool,
 }
 
-const ACTED_ON: &[&str] =
-    &["family", "containerDefinitions", "networkMode", "requiresCompatibilities", "cpu", "memory", "runtimePlatform"];
-const WITHOUT_EFFECT: &[&str] = &[
-    "taskRoleArn",
+/// What stands around a definition and takes part in reading it.
+pub(super) struct Surroundings<'a, 's> {
+    /// Where the files are that it names.
+    pub(super) folders: Folders<'a>,
+    /// Where the values of its secrets are.
+    pub(super) secrets: &'a SecretSources<'s>,
+    /// Its containers that the stack file replaces by a stub.
+    pub(super) stubs: BTreeSet<&'a str>,
+}
+
+const ACTED_ON: &[&str] = &[
+    "family",
+    "containerDefinitions",
+    "networkMode",
+    "requiresCompatibilities",
+    "cpu",
+    "memory",
+    "runtimePlatform",
     "volumes",
     "pidMode",
     "ipcMode",
+];
+const WITHOUT_EFFECT: &[&str] = &[
+    "taskRoleArn",
     "proxyConfiguration",
     "placementConstraints",
     "ephemeralStorage",
@@ -76,6 +97,7 @@ fn unwrapped<'a>(node: &Node<'a>) -> Node<'a> {
 /// Reads a definition; `attachment` tells, from what it says of networks and Fargate, how its tasks are attached.
 pub(super) fn read<'a>(
     node: &Node<'a>,
+    surroundings: &Surroundings<'_, '_>,
     attachment: impl Fn(Option<NetworkMode>, bool) -> Attachment,
 ) -> Option<Definition<'a>> {
     let node = unwrapped(node);
@@ -110,7 +132,7 @@ pub(super) fn read<'a>(
     };
     let attachment = attachment(network_mode, requires_fargate);
     let containers = match node.get("containerDefinitions") {
-        Some(list) => list.items().iter().map(|n| container::read(n, attachment)).collect(),
+        Some(list) => list.items().iter().map(|n| container::read(n, attachment, surroundings)).collect(),
         None if node.lacks("containerDefinitions", &known) => Some(Vec::new()),
         None => None,
     };
@@ -120,6 +142,11 @@ pub(super) fn read<'a>(
         cpu: node.get("cpu").and_then(|n| size(&n, "cpu", "vcpu")),
         memory: node.get("memory").and_then(|n| size(&n, "memory", "gb")),
         container_definitions: containers?,
+        volumes: node.get("volumes").map(|n| volumes::read(&n, surroundings.folders)).unwrap_or_default(),
+        pid_mode: node.get("pidMode").and_then(|n| n.word(&[("host", PidMode::Host), ("task", PidMode::Task)])),
+        ipc_mode: node
+            .get("ipcMode")
+            .and_then(|n| n.word(&[("host", IpcMode::Host), ("task", IpcMode::Task), ("none", IpcMode::None)])),
     };
     Some(Definition { node, network_mode, requires_fargate, definition })
 }

@@ -3,7 +3,9 @@
 //! Names are looked up here, once everything that can be named is known; checks of values are `agent::spec::validate`'s.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use agent::secret::SecretValue;
 use agent::spec::ids::{GroupName, NetworkMode, ServiceName, StackName, SubnetName};
 use agent::spec::problem::{Place, Problem};
 use agent::spec::service::{Discovery, LaunchType, Service};
@@ -13,11 +15,13 @@ use agent::spec::validate;
 use agent::spec::validate::task_definition::Context;
 use serde_json::Value;
 
+use super::local_file::Folders;
 use super::read::{Findings, Node};
 use super::rule::{self, Names};
+use super::secrets::SecretSources;
 use super::service::{self, LAUNCH_TYPES, ServiceDocument};
 use super::sources::Sources;
-use super::task_definition::{self, Attachment, NETWORK_MODES};
+use super::task_definition::{self, Attachment, NETWORK_MODES, Surroundings};
 use super::{Connect, Overrides, groups, vpc};
 
 const KNOWN: &[&str] = &[
@@ -33,6 +37,7 @@ const KNOWN: &[&str] = &[
     "services",
     "loadBalancers",
     "targetGroups",
+    "secrets",
 ];
 const CONNECTS: [(&str, Connect); 5] = [
     ("discovery", Connect::Discovery),
@@ -49,8 +54,13 @@ struct Defaults {
     overrides: Overrides,
 }
 
-/// The stack of a file; what is wrong with it is in `findings`, and then the value is not to be used.
-pub(super) fn stack(root: &Node<'_>, sources: &Sources, findings: &Findings, overrides: &Overrides) -> Option<Stack> {
+/// The stack of a file and the values of its secrets; what is wrong with it is in `findings`, and then neither is to be used.
+pub(super) fn stack(
+    root: &Node<'_>,
+    sources: &Sources,
+    findings: &Findings,
+    overrides: &Overrides,
+) -> Option<(Stack, BTreeMap<String, SecretValue>)> {
     if !root.has_only(KNOWN) {
         return None;
     }
@@ -72,6 +82,9 @@ pub(super) fn stack(root: &Node<'_>, sources: &Sources, findings: &Findings, ove
         launch_type: root.get("launchType").and_then(|n| n.word(&LAUNCH_TYPES)),
         overrides: *overrides,
     };
+    let folder = sources.document("").map_or(Path::new(""), |d| folder(&d.path));
+    let folders = Folders { stack: folder, definition: folder };
+    let secrets = SecretSources::new(root.get("secrets"), folders);
     let vpc = vpc::read(root.get("vpc").as_ref(), &region);
     let documents = service_documents(root);
     let dns_namespace = dns_namespace(root, name.as_ref());
@@ -94,7 +107,8 @@ pub(super) fn stack(root: &Node<'_>, sources: &Sources, findings: &Findings, ove
 
     let mut services = BTreeMap::new();
     for document in &documents {
-        let Some((task_definition, attachment, launch_type)) = definition(document, &defaults, sources, findings)
+        let Some((task_definition, attachment, launch_type)) =
+            definition(document, &defaults, sources, findings, &secrets, folder)
         else {
             continue;
         };
@@ -121,7 +135,13 @@ pub(super) fn stack(root: &Node<'_>, sources: &Sources, findings: &Findings, ove
         security_groups.insert(GroupName::new(document.name), groups::own_group(document.name));
     }
     groups::connect_services(&documents, &services, &groups_of, &mut security_groups);
-    Some(Stack { name: name?, region, dns_namespace: dns_namespace?, vpc: vpc?, security_groups, services })
+    let stack = Stack { name: name?, region, dns_namespace: dns_namespace?, vpc: vpc?, security_groups, services };
+    Some((stack, secrets.into_values()))
+}
+
+/// The folder of a file.
+fn folder(file: &str) -> &Path {
+    Path::new(file).parent().unwrap_or(Path::new(""))
 }
 
 fn stack_name(root: &Node<'_>) -> Option<StackName> {
@@ -265,14 +285,16 @@ fn definition(
     defaults: &Defaults,
     sources: &Sources,
     findings: &Findings,
+    secrets: &SecretSources<'_>,
+    stack_folder: &Path,
 ) -> Option<(TaskDefinition, Attachment, LaunchType)> {
     let node = document.node.get("taskDefinition")?;
-    let root = match node.value() {
+    let (root, definition_folder) = match node.value() {
         Value::String(file) => {
             let source = sources.document(file).filter(|d| !d.value.is_null())?;
-            Node::root(&source.name, &source.value, findings)
+            (Node::root(&source.name, &source.value, findings), folder(&source.path))
         }
-        Value::Object(_) => node.clone(),
+        Value::Object(_) => (node.clone(), stack_folder),
         _ => {
             node.mismatch("a path to a task definition's file, or the definition itself");
             return None;
@@ -295,7 +317,18 @@ fn definition(
             overridden: said.is_some_and(|said| said != written.unwrap_or(by_ecs)),
         }
     };
-    let read = task_definition::read(&root, attachment)?;
+    let surroundings = Surroundings {
+        folders: Folders { stack: stack_folder, definition: definition_folder },
+        secrets,
+        stubs: document.stubs.iter().map(|(name, _)| *name).collect(),
+    };
+    let read = task_definition::read(&root, &surroundings, attachment)?;
+    for (name, n) in &document.stubs {
+        let names = || read.definition.container_definitions.iter().map(|c| c.name.as_str());
+        if names().all(|known| known != *name) {
+            n.unknown("UnknownContainer", format!("the task definition has no container `{name}`"), name, names());
+        }
+    }
     let attachment = attachment(read.network_mode, read.requires_fargate);
     let launch_type = launch_type(read.requires_fargate);
     if attachment.mode != NetworkMode::Awsvpc {

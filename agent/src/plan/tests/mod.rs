@@ -1,5 +1,6 @@
 //! Tests of the planner in a simulated world: tables for each rule, and properties of the whole loop.
 
+mod containers;
 pub(crate) mod definitions;
 mod loops;
 mod network;

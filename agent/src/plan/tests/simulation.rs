@@ -14,6 +14,7 @@ use crate::plan::ids::Ids;
 use crate::plan::step::Step;
 use crate::plan::{Plan, Setting, check, plan, up};
 use crate::project::zone::Zone;
+use crate::runtime::cgroup::{Cgroups, Driver};
 use crate::runtime::{ContainerId, ContainerSpec, ContainerState, Health, ObservedContainer, labels};
 use crate::spec::ids::{StackName, TaskId};
 use crate::spec::stack::Stack;
@@ -69,6 +70,8 @@ impl World {
                 data_dir: "/nowhere".into(),
                 healthy_after: Duration::from_secs(40),
                 upstream: Vec::new(),
+                most_open_files: None,
+                cgroups: Ok(Cgroups { driver: Driver::Cgroupfs, unified: false }),
             },
             ids: Ids::from_seed(7),
             now: "2026-11-24T12:00:00Z".parse().unwrap(),
@@ -174,6 +177,7 @@ impl World {
             let run = HolderId::of(container);
             container.state = ContainerState::Exited { exit_code, oom_killed: false, error: String::new() };
             container.health = None;
+            container.finished_at = Some(self.now);
             self.lose(&run);
         }
         self.tell(name);
@@ -217,9 +221,13 @@ impl World {
             Some(code) => ContainerState::Exited { exit_code: *code, oom_killed: false, error: String::new() },
             None => ContainerState::Running { pid: self.count },
         };
+        // One that is there and is the same is started again, not made anew.
+        let hash = labels.get(labels::SPEC);
+        let same = self.containers.get(&spec.name).filter(|there| there.labels.get(labels::SPEC) == hash);
+        let id = same.map_or_else(|| ContainerId(format!("{:064x}", self.count)), |there| there.id.clone());
         let checked = spec.health_check.is_some() && ending.is_none();
         let container = ObservedContainer {
-            id: ContainerId(format!("{:064x}", self.count)),
+            id,
             name: spec.name.clone(),
             image: spec.image.clone(),
             image_id: String::new(),
@@ -251,7 +259,7 @@ impl World {
                 self.start(&spec);
                 self.namespaces.insert(self.holder(&spec.name), Namespace::default());
             }
-            Step::HoldTask { spec } | Step::StartResolver { spec, .. } => self.start(&spec),
+            Step::HoldTask { spec, .. } | Step::StartResolver { spec, .. } => self.start(&spec),
             Step::ApplyFilter { stack, vpc, ruleset } => {
                 let holder = self.holder(&vpc);
                 let namespace = self.namespaces.get_mut(&holder).unwrap();
@@ -309,6 +317,9 @@ impl World {
             }
             Step::StopContainer { name, .. } => self.end(&name, 143),
             Step::RemoveContainer { name } => self.remove(&name),
+            Step::RemoveRemains { task, .. } => {
+                self.observed.cleared.insert(task);
+            }
             Step::RemoveFiles { stack } => {
                 self.observed.networks.remove(&stack);
                 self.state.remove_stack(&stack);

@@ -58,6 +58,11 @@ pub fn task_definition(definition: &TaskDefinition, context: Context) -> Vec<Pro
                 ));
             }
         }
+        if container.privileged && (context.requires_fargate || context.runs_on_fargate) {
+            // AWS's words for this one are not known; the others of its family are like these.
+            let message = "Tasks using the Fargate launch type do not support privileged containers.";
+            problems.push(error(format!("{at}/privileged"), CODE, message));
+        }
         dependencies(container, definition, &at, &mut problems);
     }
     ports(definition, context.network_mode, &mut problems);
@@ -299,8 +304,9 @@ fn cycle(definition: &TaskDefinition) -> Option<Problem> {
         let mut seen = BTreeSet::new();
         while let Some(path) = paths.pop() {
             let Some(here) = path.last().and_then(|last| containers.get(*last)) else { continue };
-            for dependency in &here.depends_on {
-                let Some(next) = containers.iter().position(|c| c.name == dependency.container_name) else { continue };
+            let from = here.volumes_from.iter().map(|from| &from.source_container);
+            for name in here.depends_on.iter().map(|dependency| &dependency.container_name).chain(from) {
+                let Some(next) = containers.iter().position(|c| &c.name == name) else { continue };
                 if next == start {
                     let names: Vec<_> =
                         path.iter().filter_map(|i| containers.get(*i)).map(|c| c.name.as_str()).collect();

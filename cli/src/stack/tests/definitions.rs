@@ -171,6 +171,26 @@ error: expected `START` or `COMPLETE` or `SUCCESS` or `HEALTHY`, found `DONE`
 }
 
 #[test]
+fn a_circle_through_volumes_from_would_never_start_either() {
+    let text = report_of_definition(
+        "task.yaml",
+        "family: web\nnetworkMode: awsvpc\ncontainerDefinitions:\n  - { name: a, image: a, memory: 9, volumesFrom: [ { sourceContainer: b } ] }\n  - { name: b, image: b, memory: 9, dependsOn: [ { containerName: a, condition: START } ] }\n",
+    );
+    assert!(text.starts_with("error: Container dependencies cannot form a cycle\n"), "{text}");
+    assert!(text.contains("hint: a → b → a"), "{text}");
+}
+
+#[test]
+fn nothing_is_privileged_on_fargate() {
+    let text = report_of_definition(
+        "task.yaml",
+        "family: web\nrequiresCompatibilities: [FARGATE]\ncpu: 256\nmemory: 512\ncontainerDefinitions:\n  - { name: a, image: a, privileged: true }\n",
+    );
+    assert!(text.starts_with("error: Tasks using the Fargate launch type do not support privileged"), "{text}");
+    assert!(text.contains("--> task.yaml:6:"), "{text}");
+}
+
+#[test]
 fn fargate_has_sizes() {
     insta::assert_snapshot!(report_of_definition("task.yaml", "family: web\nrequiresCompatibilities: [FARGATE]\nmemory: 3GB\ncontainerDefinitions: [ { name: a, image: a } ]\n"), @r###"
 error: Fargate requires that 'cpu' be defined at the task level
@@ -221,13 +241,13 @@ warning: `taskRoleArn` has no effect yet
 6 |   taskRoleArn: arn:aws:iam::1:role/x
   |   ^^^^^^^^^^^
 
-warning: `swappiness` has no effect yet
+warning: `swappiness` does nothing without `maxSwap`, as in ECS
   --> task.yaml:14:26
    |
 14 |       linuxParameters: { swappiness: 1, initProcessEnabled: true }
    |                          ^^^^^^^^^^
 
-warning: `logConfiguration` has no effect yet
+warning: the log driver `awslogs` is replaced by a local log, which `ecsnet logs` shows
   --> task.yaml:15:7
    |
 15 |       logConfiguration: { logDriver: awslogs }
@@ -250,6 +270,32 @@ fn describes_output_is_taken_as_it_is() {
     );
     assert_eq!((definition.cpu, definition.memory), (Some(1024), Some(2048)));
     assert_eq!(definition.container_definitions[0].memory, Some(64));
+}
+
+/// As the AWS CLI prints a definition with nothing special in it: every list is there and empty.
+#[test]
+fn what_describe_adds_means_nothing() {
+    let definition = definition_of(
+        r#"{"taskDefinition": {
+        "taskDefinitionArn": "arn:aws:ecs:us-east-1:1:task-definition/web:3", "family": "web", "revision": 3,
+        "status": "ACTIVE", "networkMode": "awsvpc", "executionRoleArn": "arn:aws:iam::1:role/e", "cpu": "256",
+        "memory": "512", "requiresCompatibilities": ["FARGATE"], "compatibilities": ["EC2", "FARGATE"],
+        "requiresAttributes": [{"name": "ecs.capability.task-eni"}], "placementConstraints": [], "volumes": [],
+        "registeredAt": "2026-11-24T12:00:00+00:00", "registeredBy": "arn:aws:iam::1:user/u",
+        "enableFaultInjection": false,
+        "containerDefinitions": [{
+            "name": "a", "image": "a", "cpu": 0, "essential": true, "command": [], "entryPoint": [],
+            "portMappings": [{"containerPort": 80, "hostPort": 80, "protocol": "tcp"}], "environment": [],
+            "environmentFiles": [], "secrets": [], "mountPoints": [], "volumesFrom": [], "systemControls": [],
+            "dnsServers": [], "dnsSearchDomains": [], "extraHosts": [], "dockerSecurityOptions": [],
+            "dockerLabels": {}, "ulimits": [], "links": [], "dependsOn": [], "credentialSpecs": [],
+            "resourceRequirements": [], "privileged": false, "readonlyRootFilesystem": false,
+            "linuxParameters": {"capabilities": {"add": [], "drop": []}, "devices": [], "tmpfs": []}}]},
+        "tags": []}"#,
+    );
+    let container = &definition.container_definitions[0];
+    assert_eq!((&container.command, &container.entry_point), (&None, &None), "an empty list is none");
+    assert_eq!((container.devices.len(), container.tmpfs.len(), definition.volumes.len()), (0, 0, 0));
 }
 
 #[test]
