@@ -4,6 +4,7 @@
 //! kill: what runs goes on, and the next agent adopts it. SIGHUP asks for the full look at once.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub owner: Option<String>,
     /// Instead of the 40 s after which a task without a health check counts as healthy.
     pub healthy_after: Option<Duration>,
+    /// Docker's name of the container that it runs in, if it does.
+    pub container: Option<String>,
 }
 
 /// Why an agent does not run.
@@ -87,6 +90,9 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
         return Err(DaemonError::NotRoot);
     }
     let store = Store::open(&settings.data_dir)?;
+    // Docker may have made the directory, open to all.
+    std::fs::set_permissions(&settings.data_dir, std::fs::Permissions::from_mode(0o700))
+        .map_err(|source| DaemonError::File { what: "close to others", path: settings.data_dir.clone(), source })?;
     let owner = store.owner(&settings.owner.clone().unwrap_or_else(|| own_name(&settings.data_dir)))?;
     let docker = Docker::connect().await?;
     let setting = Setting {
@@ -111,7 +117,7 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
     let (turns, changed) = watch::channel(0);
     let seed = rand::random();
     let reconciler = Reconciler::new(store, setting.clone(), seed, sender.clone(), turns)?;
-    let identity = server::Identity { owner, data_dir: settings.data_dir.clone() };
+    let identity = server::Identity { owner, data_dir: settings.data_dir.clone(), container: settings.container };
     let (shutdown, mut ended) = watch::channel(false);
     let serving = tokio::spawn(server::serve(listener, identity, sender.clone(), changed, shutdown));
     let watching = tokio::spawn(follow_docker(docker, setting, sender, hangup));

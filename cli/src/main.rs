@@ -3,8 +3,10 @@
 //! Takes the arguments apart, hands them to one file of `commands`, and turns what comes back into an exit code. Data goes
 //! to standard output, all else to standard error; a reader that has gone away is no failure. Nothing is decided here.
 
+mod agent_container;
 mod client;
 mod commands;
+mod door;
 mod failure;
 mod render;
 mod stack;
@@ -39,6 +41,7 @@ fn main() {
         // In a container of its own for as long as its task lives: small, so no runtime is built for it.
         Verb::Pause => commands::roles::pause(),
         Verb::Resolver(resolver) => resolver.run(),
+        Verb::Relay => commands::roles::relay(&global.socket),
     };
     exit(match outcome {
         Ok(code) => i32::from(code),

@@ -43,6 +43,9 @@ pub struct Version {
     pub owner: String,
     /// Where its state is.
     pub data_dir: String,
+    /// Docker's name of its container; `None` for one that runs as a process of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
 }
 
 /// Why a request was not done.

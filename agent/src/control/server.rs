@@ -32,6 +32,8 @@ pub struct Identity {
     pub owner: String,
     /// Its data directory.
     pub data_dir: PathBuf,
+    /// Docker's name of its container, if it is in one.
+    pub container: Option<String>,
 }
 
 #[derive(Clone)]
@@ -130,6 +132,7 @@ async fn version(Shared(server): Shared<Server>) -> Json<Version> {
         pid: std::process::id(),
         owner: server.identity.owner,
         data_dir: server.identity.data_dir.display().to_string(),
+        container: server.identity.container,
     })
 }
 

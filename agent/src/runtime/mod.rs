@@ -5,6 +5,7 @@
 //! removed. `bollard` appears below this folder alone; nothing here decides what should run, and nothing is stored:
 //! the state of a container is what Docker says at the moment of asking.
 
+pub mod agent_container;
 pub mod cgroup;
 pub mod elf;
 pub mod image;
@@ -13,6 +14,7 @@ pub mod names;
 
 mod connect;
 mod create;
+mod engine;
 mod error;
 mod events;
 mod exec;
@@ -24,6 +26,7 @@ mod reference;
 mod spec;
 
 pub use connect::Docker;
+pub use engine::Engine;
 pub use error::{PullError, RuntimeError};
 pub use events::{ContainerEvent, EventKind, EventStream};
 pub use exec::{ExecOptions, ExecOutput, ExecSession};

@@ -88,6 +88,9 @@ pub(crate) enum Verb {
     Pause,
     #[command(hide = true)]
     Resolver(roles::Resolver),
+    /// Relay standard input and output to the agent's socket (run by the command line in the agent's container)
+    #[command(hide = true)]
+    Relay,
 }
 
 /// How a listing is printed.
