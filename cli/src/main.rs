@@ -41,6 +41,7 @@ fn main() {
         // In a container of its own for as long as its task lives: small, so no runtime is built for it.
         Verb::Pause => commands::roles::pause(),
         Verb::Resolver(resolver) => resolver.run(),
+        Verb::Enter(enter) => enter.run(),
         Verb::Relay => commands::roles::relay(&global.socket),
     };
     exit(match outcome {

@@ -6,6 +6,7 @@ mod awsvpc;
 mod crash;
 mod discovery;
 mod faults;
+mod no_root;
 mod security_groups;
 mod services;
 mod tasks;

@@ -190,8 +190,19 @@ impl Lab {
     /// What the agent logged.
     pub fn agent_log(&self) -> String {
         let own = std::fs::read_to_string(self.dir().join("agent.log")).unwrap_or_default();
-        let by_cli = std::fs::read_to_string(self.data_dir().join("agent.log")).unwrap_or_default();
-        own + &by_cli
+        let in_docker = self.agent_container().map(|id| {
+            let log = self.command_named("docker").args(["logs", &id]).output().expect("docker runs");
+            String::from_utf8_lossy(&log.stderr).into_owned()
+        });
+        own + &in_docker.unwrap_or_default()
+    }
+
+    /// The container of an agent that the command line started, running or not.
+    pub fn agent_container(&self) -> Option<String> {
+        let label = format!("label=ecsnet.owner=agent of {}", self.data_dir().display());
+        let output = self.command_named("docker").args(["ps", "-aq", "--no-trunc", "--filter", &label]).output();
+        let output = String::from_utf8_lossy(&output.expect("docker runs").stdout).trim().to_owned();
+        (!output.is_empty()).then_some(output)
     }
 
     /// Writes a file into the test's directory.
@@ -275,9 +286,9 @@ impl Drop for Lab {
             eprintln!("stack {}; the agent's log:\n{}", self.stack, self.agent_log());
         }
         self.kill_agent();
-        // An agent that the command line started: its process is in its answer; the containers go by name.
-        if let Some(pid) = self.agent_pid() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        // An agent that the command line started, which Docker would start again.
+        if let Some(id) = self.agent_container() {
+            let _ = self.command_named("docker").args(["rm", "-f", &id]).output();
         }
         let left = self.containers();
         if !left.is_empty() {

@@ -303,6 +303,8 @@ pub struct TargetContainer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
+    /// Its name in Docker.
+    pub docker_name: String,
     /// Its process, in the host's pid namespace.
     pub pid: i32,
     /// The task's `/etc/hosts`, on the host.

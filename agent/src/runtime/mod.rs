@@ -8,6 +8,7 @@
 pub mod agent_container;
 pub mod cgroup;
 pub mod elf;
+pub mod helper_container;
 pub mod image;
 pub mod labels;
 pub mod names;

@@ -14,6 +14,7 @@ pub(crate) mod roles;
 pub(crate) mod run;
 pub(crate) mod scale;
 pub(crate) mod services;
+pub(crate) mod session;
 pub(crate) mod stack_file;
 pub(crate) mod stop;
 pub(crate) mod target;
@@ -91,6 +92,8 @@ pub(crate) enum Verb {
     /// Relay standard input and output to the agent's socket (run by the command line in the agent's container)
     #[command(hide = true)]
     Relay,
+    #[command(hide = true)]
+    Enter(run::Enter),
 }
 
 /// How a listing is printed.
