@@ -17,6 +17,7 @@ use crate::apply::Applier;
 use crate::control::{server, socket};
 use crate::plan::Setting;
 use crate::reconcile::{Message, Reconciler};
+use crate::runtime::keyring::Keyring;
 use crate::runtime::{Docker, RuntimeError};
 use crate::spec::ids::StackName;
 use crate::store::sqlite::{Store, StoreError};
@@ -119,8 +120,9 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
     let reconciler = Reconciler::new(store, setting.clone(), seed, sender.clone(), turns)?;
     let identity = server::Identity { owner, data_dir: settings.data_dir.clone(), container: settings.container };
     let (shutdown, mut ended) = watch::channel(false);
-    let serving = tokio::spawn(server::serve(listener, identity, sender.clone(), changed, shutdown));
-    let watching = tokio::spawn(follow_docker(docker, setting, sender, hangup));
+    let keyring = Keyring::default();
+    let serving = tokio::spawn(server::serve(listener, identity, sender.clone(), changed, shutdown, keyring.clone()));
+    let watching = tokio::spawn(follow_docker(docker, setting, keyring, sender, hangup));
     let looping = tokio::spawn(reconciler.run(messages));
     tracing::info!(socket = %settings.socket.display(), "the agent is ready");
 
@@ -162,7 +164,13 @@ fn upstream() -> Vec<SocketAddr> {
 }
 
 /// Tells the loop all that happens in Docker, through its going and coming back.
-async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedSender<Message>, mut hangup: Signal) {
+async fn follow_docker(
+    first: Docker,
+    setting: Setting,
+    keyring: Keyring,
+    sender: mpsc::UnboundedSender<Message>,
+    mut hangup: Signal,
+) {
     let mut connected = Some(first);
     loop {
         let docker = match connected.take() {
@@ -176,7 +184,7 @@ async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedS
                 }
             },
         };
-        if let Err(error) = follow(&docker, &setting, &sender, &mut hangup).await {
+        if let Err(error) = follow(&docker, &setting, &keyring, &sender, &mut hangup).await {
             tracing::warn!(%error, "lost Docker");
         }
         if sender.send(Message::Disconnected).is_err() {
@@ -190,6 +198,7 @@ async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedS
 async fn follow(
     docker: &Docker,
     setting: &Setting,
+    keyring: &Keyring,
     sender: &mpsc::UnboundedSender<Message>,
     hangup: &mut Signal,
 ) -> Result<(), RuntimeError> {
@@ -201,7 +210,7 @@ async fn follow(
         let status = format!("{} of {} layers, {}", progress.layers_done, progress.layers_total, progress.status);
         let _ = pulls.send(Message::Pull(image.to_owned(), status));
     });
-    let applier = Arc::new(Applier::new(docker.clone(), setting.clone(), on_pull));
+    let applier = Arc::new(Applier::new(docker.clone(), setting.clone(), keyring.clone(), on_pull));
     if sender.send(Message::Connected(Arc::clone(&applier), containers)).is_err() {
         return Ok(());
     }

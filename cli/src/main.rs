@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod door;
 mod failure;
+mod registry;
 mod render;
 mod stack;
 mod start_agent;

@@ -4,6 +4,7 @@
 
 mod awsvpc;
 mod crash;
+mod credentials;
 mod discovery;
 mod faults;
 mod no_root;

@@ -10,3 +10,4 @@ pub mod definition;
 pub mod eventually;
 pub mod lab;
 pub mod probe;
+pub mod registry;

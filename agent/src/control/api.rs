@@ -27,6 +27,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::runtime::Credentials;
 use crate::spec::stack::Stack;
 
 /// Who answers on the socket.
@@ -66,6 +67,9 @@ pub struct ErrorReply {
 pub struct UpRequest {
     /// All of it; what it does not name any more goes.
     pub stack: Stack,
+    /// The caller's credentials for the registries of its images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Credentials>,
 }
 
 /// What `up` changed, or `plan` would.

@@ -15,9 +15,11 @@ use crate::store::state::State;
 
 pub(super) async fn bring_up(
     Shared(server): Shared<Server>,
-    Json(request): Json<UpRequest>,
+    Json(mut request): Json<UpRequest>,
 ) -> Result<Json<UpReply>, Failure> {
     let notes = notes(&request.stack);
+    // Before anything can be pulled.
+    server.keyring.add(std::mem::take(&mut request.credentials));
     let changes = server.ask(move |r| r.change(|state, ids| up_in(state, &request, ids))).await??;
     Ok(Json(UpReply { changes, notes }))
 }

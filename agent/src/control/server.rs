@@ -17,6 +17,7 @@ use super::view::Lens;
 use super::{change, follow, question};
 use crate::apply::Applier;
 use crate::reconcile::{Message, Reconciler};
+use crate::runtime::keyring::Keyring;
 use crate::spec::ids::StackName;
 
 /// The largest request: a stack of thousands of services fits.
@@ -40,6 +41,7 @@ pub struct Identity {
 pub(super) struct Server {
     identity: Identity,
     build: Arc<str>,
+    pub(super) keyring: Keyring,
     sender: mpsc::UnboundedSender<Message>,
     pub(super) changed: watch::Receiver<u64>,
     shutdown: Arc<watch::Sender<bool>>,
@@ -52,9 +54,10 @@ pub async fn serve(
     sender: mpsc::UnboundedSender<Message>,
     changed: watch::Receiver<u64>,
     shutdown: watch::Sender<bool>,
+    keyring: Keyring,
 ) {
     let build = own_build();
-    let server = Server { identity, build: build.into(), sender, changed, shutdown: Arc::new(shutdown) };
+    let server = Server { identity, build: build.into(), keyring, sender, changed, shutdown: Arc::new(shutdown) };
     let router = Router::new()
         .route("/version", get(version))
         .route("/shutdown", post(stop_agent))

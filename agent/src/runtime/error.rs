@@ -275,6 +275,13 @@ pub enum PullError {
 }
 
 impl PullError {
+    /// Whether the registry wants to know who asks. It has no status of its own by the time Docker tells it, so it is known
+    /// by its words.
+    pub fn is_about_access(&self) -> bool {
+        let words = ["denied", "unauthorized", "no basic auth credentials", "authentication required"];
+        matches!(self, Self::Refused { message } if words.iter().any(|word| message.contains(word)))
+    }
+
     /// Judges what bollard brought back from a pull.
     pub(super) fn judge(error: BollardError) -> Self {
         let from_stream = matches!(error, BollardError::DockerStreamError { .. });

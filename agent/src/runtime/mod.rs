@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod elf;
 pub mod helper_container;
 pub mod image;
+pub mod keyring;
 pub mod labels;
 pub mod names;
 

@@ -19,7 +19,7 @@ impl Plan {
     pub(crate) async fn run(self, global: &Global) -> Result<u8, Failure> {
         let stack = self.file.load()?;
         let client = start_agent::connect(global).await?;
-        let reply: UpReply = client.post("/plan", &[], &UpRequest { stack }).await?;
+        let reply: UpReply = client.post("/plan", &[], &UpRequest { stack, credentials: Vec::new() }).await?;
         reply.notes.iter().for_each(render::warn);
         render::print(changes(&reply))?;
         Ok(0)

@@ -13,7 +13,7 @@ use crate::client::{Client, ClientError};
 use crate::failure::Failure;
 use crate::render::progress::{Display, obstacles};
 use crate::render::{self, table};
-use crate::start_agent;
+use crate::{registry, start_agent};
 
 /// Start a stack, or change it to what its file says now
 #[derive(Debug, Args)]
@@ -36,7 +36,10 @@ impl Up {
         let stack = self.file.load()?;
         let name = stack.name.to_string();
         let client = start_agent::connect(global).await?;
-        let reply: UpReply = client.post("/up", &[], &UpRequest { stack }).await?;
+        let containers = stack.services.values().flat_map(|service| &service.task_definition.container_definitions);
+        let (credentials, problems) = registry::credentials(containers.map(|container| container.image.as_str()));
+        problems.iter().for_each(render::warn);
+        let reply: UpReply = client.post("/up", &[], &UpRequest { stack, credentials }).await?;
         reply.notes.iter().for_each(render::warn);
         render::say(changes(&reply).trim_end());
         if self.no_wait {
