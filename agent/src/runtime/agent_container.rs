@@ -7,14 +7,17 @@
 use std::path::{Path, PathBuf};
 
 use bollard::models::{
-    ContainerCreateBody, Mount as DockerMount, MountBindOptions, MountType, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, Mount as DockerMount, MountBindOptions, MountType, RestartPolicy,
+    RestartPolicyNameEnum,
 };
+use futures_util::TryStreamExt as _;
 
 use super::RuntimeError;
 use super::connect::Docker;
 use super::create::create_body;
 use super::image::BINARY;
 use super::labels::{Labels, Role};
+use super::logs::LogOptions;
 use super::names;
 use super::spec::{ContainerId, ContainerSpec, Network};
 
@@ -81,10 +84,7 @@ impl AgentContainer {
         spec.environment = self.environment.clone();
         spec.environment.push(("DOCKER_HOST".to_owned(), format!("unix://{}", docker_socket.display())));
         spec.environment.push((CONTAINER_VARIABLE.to_owned(), self.name()));
-        spec.cap_drop = vec!["ALL".to_owned()];
-        spec.cap_add = CAPABILITIES.iter().map(ToString::to_string).collect();
-        // AppArmor's profile and SELinux's type for containers forbid what the capabilities are for.
-        spec.security_options = vec!["apparmor=unconfined".to_owned(), "label=disable".to_owned()];
+        empower(&mut spec);
         spec.read_only = true;
         spec.stop_timeout = Some(5);
         spec
@@ -96,9 +96,7 @@ impl AgentContainer {
         let host = body.host_config.get_or_insert_default();
         host.restart_policy =
             Some(RestartPolicy { name: Some(RestartPolicyNameEnum::UNLESS_STOPPED), maximum_retry_count: None });
-        // Settings of the VPCs' namespaces are written under /proc/sys, which Docker else makes read-only.
-        host.masked_paths = Some(Vec::new());
-        host.readonly_paths = Some(Vec::new());
+        open_settings(host);
         // Binds of this form make directories that are missing, which a user without root could not.
         let mut own: Vec<&Path> = vec![&self.data_dir];
         own.extend(self.socket.parent());
@@ -119,7 +117,54 @@ impl AgentContainer {
     }
 }
 
+/// What the agent may do.
+fn empower(spec: &mut ContainerSpec) {
+    spec.cap_drop = vec!["ALL".to_owned()];
+    spec.cap_add = CAPABILITIES.iter().map(ToString::to_string).collect();
+    // AppArmor's profile and SELinux's type for containers forbid what the capabilities are for.
+    spec.security_options = vec!["apparmor=unconfined".to_owned(), "label=disable".to_owned()];
+}
+
+/// Settings of the VPCs' namespaces are written under /proc/sys, which Docker else makes read-only.
+fn open_settings(host: &mut HostConfig) {
+    host.masked_paths = Some(Vec::new());
+    host.readonly_paths = Some(Vec::new());
+}
+
 impl Docker {
+    /// Runs our own binary with these arguments in a container that has what the agent's has, but nothing of the host's;
+    /// what it printed, and its exit code. Nothing is left of it.
+    ///
+    /// # Errors
+    /// When Docker refuses.
+    pub async fn run_as_agent(&self, image: &str, arguments: Vec<String>) -> Result<(String, i64), RuntimeError> {
+        let name = format!("ecsnet-probe-{:016x}", rand::random::<u64>());
+        let mut spec = ContainerSpec::new(name.clone(), image, Role::Helper);
+        spec.labels = Labels::new("doctor", Role::Helper).encode();
+        spec.entry_point = Some(vec![BINARY.to_owned()]);
+        spec.command = Some(arguments);
+        empower(&mut spec);
+        let mut body = create_body(&spec);
+        open_settings(body.host_config.get_or_insert_default());
+        self.ensure_created_as(&spec, body).await?;
+        let outcome = async {
+            self.start(&name).await?;
+            let code = self.wait(&name).await?;
+            let lines: Vec<_> = self.logs(&name, LogOptions::default()).try_collect().await?;
+            let mut text = String::new();
+            for line in lines {
+                text.push_str(&String::from_utf8_lossy(&line.bytes));
+                if line.complete {
+                    text.push('\n');
+                }
+            }
+            Ok((text, code))
+        }
+        .await;
+        self.remove(&name).await?;
+        outcome
+    }
+
     /// Makes the agent's container, or adopts the one that is the same; one of another build, or with other settings, is
     /// ended and replaced. It is not started.
     ///

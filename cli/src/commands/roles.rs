@@ -34,6 +34,12 @@ pub(crate) fn pause() -> Result<u8, Failure> {
     ::agent::dataplane::pause::run()
 }
 
+/// Tries what the kernel can, for `ecsnet doctor`.
+pub(crate) async fn probe() -> Result<u8, Failure> {
+    crate::render::json::print_json(&netmodes::probe::run().await)?;
+    Ok(0)
+}
+
 /// What the relay writes first, once it is connected.
 pub(crate) const RELAYING: &str = "relaying\n";
 
