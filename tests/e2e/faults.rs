@@ -302,6 +302,8 @@ impl Drop for PrivateDocker {
 #[test]
 fn docker_may_stop_and_start_under_a_running_stack() {
     let mut lab = Lab::without_agent();
+    // One that outlives the Docker that it talks to.
+    lab.agent_in_foreground();
     let mut docker = PrivateDocker::start(&mut lab);
     lab.start_agent();
     lab.up(&stack(8080));
@@ -321,6 +323,26 @@ fn docker_may_stop_and_start_under_a_running_stack() {
         lab.kill_agent();
         lab.start_agent();
         whole(&lab, &mut served, "another agent");
+    }
+    lab.down();
+}
+
+#[test]
+fn the_agent_in_its_container_comes_back_with_docker() {
+    let mut lab = Lab::without_agent();
+    let mut docker = PrivateDocker::start(&mut lab);
+    lab.up(&stack(8080));
+    let mut served = BTreeSet::new();
+    whole(&lab, &mut served, "up");
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let agent = lab.agent_pid().unwrap();
+        docker.end(signal);
+        // The one that Docker left behind, if it did, is killed while nobody is there to start another.
+        let _ = kill(Pid::from_raw(agent), Signal::SIGKILL);
+        eventually("the agent is gone", || lab.agent_pid().map_or(Ok(()), Err));
+        docker.start_again();
+        eventually("Docker starts the agent, and nobody else does", || lab.agent_pid().ok_or(lab.agent_log()));
+        whole(&lab, &mut served, &format!("Docker ended by {signal} and the agent killed"));
     }
     lab.down();
 }

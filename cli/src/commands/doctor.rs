@@ -64,6 +64,13 @@ mod tests {
                 remedy: Some("load the module".to_owned()),
             },
         ];
-        insta::assert_snapshot!(text(&all), @"");
+        insta::assert_snapshot!(text(&all), @r"
+        STATUS   WHAT    DETAIL
+        ok       docker  20.10
+        missing  links   cannot make a veth pair
+                         → load the module
+
+        1 thing that ecsnet needs is missing
+        ");
     }
 }
