@@ -106,7 +106,9 @@ impl StartError {
             Self::Docker(error) => error.remedy(),
             Self::Ended { .. } => Some("`ecsnet doctor` looks at what it needs".to_owned()),
             Self::Silent { container, .. } => Some(format!("its log: docker logs {container}")),
-            Self::Newer { version } => Some(format!("use the ecsnet of version {version}, or end the agent first")),
+            Self::Newer { version } => {
+                Some(format!("use the ecsnet of version {version}, or `ecsnet agent --stop` first"))
+            }
             Self::Client(error) => error.hint(),
             _ => None,
         }

@@ -308,9 +308,41 @@ fn a_socket_that_cannot_be_reached_is_reached_through_docker() {
     assert!(seen.code == 0 && seen.stdout.contains("RUNNING"), "{seen:?}");
     let seen = as_hidden(&["logs", "web"]);
     assert!(seen.code == 0 && seen.stdout.contains("ready"), "{seen:?}");
+    // Docker over TCP, as one on another machine is reached: the caller needs no right to any file here.
+    let address = docker_over_tcp();
+    let mut command = user.command(&["ps"]);
+    command.env("ECSNET_SOCKET", hidden.join("other.sock")).env("DOCKER_HOST", format!("tcp://{address}"));
+    user.lab.ok(&["agent", "--stop"]);
+    let seen = Answer::from(command.output().unwrap());
+    assert!(seen.code == 0 && seen.stdout.contains("RUNNING"), "{seen:?}");
+    user.lab.ok(&["agent", "--stop"]);
+
     let seen = as_hidden(&["down", "--all"]);
     assert_eq!(seen.code, 0, "{seen:?}");
     user.lab.assert_no_leak();
+}
+
+/// A way to Docker's socket over TCP, for as long as the test runs.
+fn docker_over_tcp() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let engine = std::os::unix::net::UnixStream::connect("/var/run/docker.sock").unwrap();
+            let (mut from_client, mut to_engine) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_client, &mut to_engine);
+                let _ = to_engine.shutdown(std::net::Shutdown::Write);
+            });
+            let (mut from_engine, mut to_client) = (engine, client);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_engine, &mut to_client);
+                let _ = to_client.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    address
 }
 
 /// Docker's ids and starts of what belongs to the stack: the same means that it was left alone.

@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, Mount as DockerMount, MountBindOptions, MountType, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, Mount as DockerMount, MountBindOptions, MountType,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use futures_util::TryStreamExt as _;
 
@@ -33,6 +33,8 @@ const CAPABILITIES: [&str; 6] = [
     "DAC_OVERRIDE", // a data directory that the user made
     "FOWNER",       // the mode of such a directory
 ];
+/// The host's cgroups: those of tasks are the agent's to remove (pitfall 14).
+const CGROUPS: &str = "/sys/fs/cgroup";
 /// Where an engine that is not on this machine has its socket.
 const SOCKET_OF_ENGINE: &str = "/var/run/docker.sock";
 
@@ -100,7 +102,10 @@ impl AgentContainer {
         // Binds of this form make directories that are missing, which a user without root could not.
         let mut own: Vec<&Path> = vec![&self.data_dir];
         own.extend(self.socket.parent());
-        host.binds = Some(own.iter().map(|path| format!("{0}:{0}", path.display())).collect());
+        let mut binds: Vec<String> = own.iter().map(|path| format!("{0}:{0}", path.display())).collect();
+        binds.push(format!("{CGROUPS}:{CGROUPS}"));
+        host.binds = Some(binds);
+        host.cgroupns_mode = Some(HostConfigCgroupnsModeEnum::HOST);
         // The directory and not the file, which an engine that starts anew replaces (pitfall 13). What is mounted below it
         // stays out: Docker keeps network namespaces there, and ours would keep them alive.
         host.mounts = docker_socket.parent().filter(|dir| !own.contains(dir)).map(|dir| {
@@ -224,7 +229,8 @@ mod tests {
         let host = body.host_config.unwrap();
         assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::UNLESS_STOPPED));
         assert_eq!((host.privileged, host.cap_drop), (Some(false), Some(vec!["ALL".to_owned()])));
-        assert_eq!(host.binds.unwrap(), ["/var/lib/ecsnet:/var/lib/ecsnet", "/run/ecsnet:/run/ecsnet"]);
+        let cgroups = "/sys/fs/cgroup:/sys/fs/cgroup";
+        assert_eq!(host.binds.unwrap(), ["/var/lib/ecsnet:/var/lib/ecsnet", "/run/ecsnet:/run/ecsnet", cgroups]);
         let mount = host.mounts.unwrap().remove(0);
         assert_eq!((mount.source.as_deref(), mount.read_only), (Some("/run"), Some(true)));
         assert_eq!(mount.bind_options.unwrap().non_recursive, Some(true));
