@@ -201,12 +201,12 @@ mod tests {
         let hub = r#"{"auths": {"https://index.docker.io/v1/": {"auth": "dTpwOnE="}}}"#;
         assert!(found(hub, "nginx") == password("u", "p:q"));
         assert!(found(hub, "library/nginx:1") == password("u", "p:q"));
-        assert!(found(hub, "registry.example/web") == None);
+        assert!(found(hub, "registry.example/web").is_none());
         let own = r#"{"auths": {"https://registry.example:5000/v2/": {"auth": "dTpwOnE="}}}"#;
         assert!(found(own, "registry.example:5000/web") == password("u", "p:q"));
         let token = r#"{"auths": {"registry.example": {"identitytoken": "t", "auth": "dTo="}}}"#;
         assert!(found(token, "registry.example/web") == Some(Secret::IdentityToken("t".to_owned())));
-        assert!(found(r#"{"auths": {"registry.example": {}}, "HttpHeaders": {}}"#, "registry.example/web") == None);
+        assert!(found(r#"{"auths": {"registry.example": {}}, "HttpHeaders": {}}"#, "registry.example/web").is_none());
     }
 
     fn helper(answer: &str) -> (tempfile::TempDir, String) {
@@ -227,7 +227,7 @@ mod tests {
         let (_folder, path) = helper(r#"echo '{"ServerURL":"r","Username":"<token>","Secret":"t"}'"#);
         assert!(ask(&path, "registry.example").unwrap() == Some(Secret::IdentityToken("t".to_owned())));
         let (_folder, path) = helper("echo 'credentials not found in native keychain'; exit 1");
-        assert!(ask(&path, "registry.example").unwrap() == None);
+        assert!(ask(&path, "registry.example").unwrap().is_none());
     }
 
     #[test]

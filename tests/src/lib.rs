@@ -11,3 +11,4 @@ pub mod eventually;
 pub mod lab;
 pub mod probe;
 pub mod registry;
+pub mod user;

@@ -1,5 +1,6 @@
 //! `ecsnet agent`: starts the agent in its container, ends it, or is it, in the foreground and for development.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use ::agent::apply::crash;
@@ -99,5 +100,7 @@ fn refused(error: &DaemonError) -> Failure {
 /// Logs go to standard error; `RUST_LOG` chooses others than `default`.
 pub(crate) fn log_to_stderr(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let colour = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_target(false).with_ansi(colour).init();
 }

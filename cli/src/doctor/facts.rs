@@ -13,8 +13,8 @@ use crate::start_agent::{self, StartError};
 /// What was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    /// Where Docker is and what kind of engine, or what is in the way and what to do about it.
-    pub(crate) docker: Option<Result<(String, Engine), (String, Option<String>)>>,
+    /// Where Docker is and what kind of engine, or what is in the way.
+    pub(crate) docker: Option<Result<(String, Engine), Obstacle>>,
     /// What the kernel can, or why it could not be tried. `None` without Docker.
     pub(crate) probes: Option<Result<Vec<Probe>, String>>,
     /// Whether the engine is on another machine than this command, so that the files below are not its own.
@@ -31,6 +31,13 @@ pub(crate) struct Facts {
     pub(crate) name_servers: Vec<String>,
     /// The agent, or why it cannot be asked.
     pub(crate) agent: Option<Result<Option<AgentFacts>, String>>,
+}
+
+/// What is in the way.
+#[derive(Debug)]
+pub(crate) struct Obstacle {
+    pub(crate) what: String,
+    pub(crate) remedy: Option<String>,
 }
 
 /// The agent that answers.
@@ -57,7 +64,7 @@ pub(crate) async fn gather(global: &Global) -> Facts {
             facts.docker = Some(Ok((docker.address().to_owned(), engine)));
             facts.agent = Some(ask_agent(global).await);
         }
-        Err(error) => facts.docker = Some(Err((with_causes(&error), error.remedy()))),
+        Err(error) => facts.docker = Some(Err(Obstacle { what: with_causes(&error), remedy: error.remedy() })),
     }
     facts
 }

@@ -61,7 +61,9 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut all = Vec::new();
     match &facts.docker {
         Some(Ok((address, engine))) => all.extend(docker(address, engine)),
-        Some(Err((detail, remedy))) => all.push(finding("docker", Status::Missing, detail, remedy.as_deref())),
+        Some(Err(obstacle)) => {
+            all.push(finding("docker", Status::Missing, &obstacle.what, obstacle.remedy.as_deref()));
+        }
         None => {}
     }
     match &facts.probes {
@@ -219,6 +221,7 @@ fn machine(facts: &Facts) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::facts::Obstacle;
     use super::*;
 
     fn tried() -> Facts {
@@ -255,7 +258,7 @@ mod tests {
     fn without_docker_there_is_one_finding_about_it() {
         let remedy = Some("start Docker".to_owned());
         let facts = Facts {
-            docker: Some(Err(("Docker is not running".to_owned(), remedy.clone()))),
+            docker: Some(Err(Obstacle { what: "Docker is not running".to_owned(), remedy: remedy.clone() })),
             probes: None,
             agent: None,
             ..tried()
