@@ -93,6 +93,26 @@ fn a_newer_binary_replaces_the_agent_and_nothing_that_runs_notices() {
 }
 
 #[test]
+fn an_agent_that_is_a_process_of_the_host_is_replaced_by_one_in_a_container() {
+    let mut user = User::new(true);
+    user.lab.agent_in_foreground();
+    user.lab.start_agent();
+    user.up();
+    let before = lives(&user.lab);
+    assert_eq!(user.lab.agent_container(), None);
+    std::fs::File::options().append(true).open(&user.binary).unwrap().write_all(b"newer").unwrap();
+    assert!(user.ok(&["ps"]).contains("RUNNING"));
+    let container = user.lab.agent_container().unwrap();
+    user.ok(&["inspect", "stack", &user.lab.stack]);
+    assert_eq!(lives(&user.lab), before);
+    user.ok(&["down", "--all"]);
+    user.lab.assert_no_leak();
+    let image = docker(&["inspect", "--format", "{{.Config.Image}}", &container]);
+    docker(&["rm", "-f", &container]);
+    docker(&["rmi", &image]);
+}
+
+#[test]
 fn a_socket_that_cannot_be_reached_is_reached_through_docker() {
     let user = User::new(true);
     user.up();

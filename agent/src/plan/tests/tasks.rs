@@ -5,8 +5,9 @@ use std::time::Duration;
 use rstest::rstest;
 
 use crate::plan::simulation::*;
+use crate::plan::step::Step;
 use crate::plan::up;
-use crate::runtime::Health;
+use crate::runtime::{Health, labels};
 use crate::spec::ids::ContainerName;
 use crate::spec::task_definition::{Condition, ContainerDefinition};
 use crate::store::state::{StopCode, Task, TaskStatus};
@@ -200,4 +201,32 @@ fn a_stopped_task_stays_visible_for_an_hour() {
     assert_eq!(world.task(&task).status, TaskStatus::Stopped);
     world.settle(Duration::from_secs(2));
     assert!(!world.state.stack(&stack_name()).unwrap().tasks.contains_key(&task));
+}
+
+#[test]
+fn a_user_s_command_in_a_task_s_network_is_left_alone_until_the_task_stops() {
+    let mut world = World::up(&stack(vec![service("web", 1, vec![container("app", "web:1")])]));
+    let task = world.live_ids("web")[0].clone();
+    let mut command = world.observed.containers[&world.app(&task, "app")].clone();
+    command.name = "a command".into();
+    command.labels.insert(labels::ROLE.into(), labels::Role::Helper.as_str().into());
+    world.observed.containers.insert(command.name.clone(), command.clone());
+    let removed = |steps: &[Step]| {
+        steps.iter().any(|step| matches!(step, Step::RemoveContainer { name } if *name == command.name))
+    };
+    assert!(!removed(&world.plan().steps));
+    up::stop_task(&mut world.state, &stack_name(), &task, None, world.now);
+    // The simulated Docker does not have it, so what is planned is looked at and not done.
+    while world.task(&task).status < TaskStatus::Stopping {
+        let steps = world.plan().steps;
+        if world.task(&task).status < TaskStatus::Stopping {
+            assert!(!removed(&steps));
+        }
+        steps.into_iter().for_each(|step| {
+            if !removed(std::slice::from_ref(&step)) {
+                world.perform(step)
+            }
+        });
+    }
+    assert!(removed(&world.plan().steps));
 }
