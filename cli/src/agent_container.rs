@@ -25,14 +25,19 @@ const RETRY_BY_DOCKER: u32 = 25;
 const START_TIME: Duration = Duration::from_secs(30);
 /// What is shown of the log of an agent that did not start.
 const LOG_LINES: u64 = 20;
+/// After how many seconds a task without a health check counts as healthy.
+pub(crate) const HEALTHY_AFTER: &str = "ECSNET_HEALTHY_AFTER";
 /// What the agent takes over from the environment of whoever starts it.
-const VARIABLES: [&str; 3] = ["ECSNET_HEALTHY_AFTER", "RUST_LOG", agent::apply::crash::VARIABLE];
+const VARIABLES: [&str; 3] = [HEALTHY_AFTER, "RUST_LOG", agent::apply::crash::VARIABLE];
 
 /// The agent's container as this command would make it.
-fn wanted(global: &Global, image: String) -> Result<AgentContainer, StartError> {
+fn wanted(global: &Global, image: String, set: &[(&str, String)]) -> Result<AgentContainer, StartError> {
     let absolute =
         |path: &PathBuf| std::path::absolute(path).map_err(|source| StartError::Path { path: path.clone(), source });
-    let variables = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    let variables = VARIABLES.iter().filter_map(|name| {
+        let set = set.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        Some(((*name).to_owned(), set.or_else(|| std::env::var(name).ok())?))
+    });
     Ok(AgentContainer {
         image,
         data_dir: absolute(&global.data_dir)?,
@@ -64,11 +69,11 @@ fn absolute_or_as_is(path: &PathBuf) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.clone())
 }
 
-/// Starts it and waits until it answers.
-pub(crate) async fn start(global: &Global) -> Result<Client, StartError> {
+/// Starts it and waits until it answers. `set` goes over the variables that it takes over from here.
+pub(crate) async fn start(global: &Global, set: &[(&str, String)]) -> Result<Client, StartError> {
     let docker = Docker::connect().await?;
     docker.supported_engine().await?;
-    let agent = wanted(global, docker.ensure_own_image().await?)?;
+    let agent = wanted(global, docker.ensure_own_image().await?, set)?;
     let name = agent.name();
     let found = docker.inspect(&name).await?;
     if found.is_some_and(|container| matches!(container.state, ContainerState::Restarting)) {

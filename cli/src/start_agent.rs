@@ -117,9 +117,14 @@ impl StartError {
 
 /// The agent, started or replaced where needed.
 pub(crate) async fn connect(global: &Global) -> Result<Client, StartError> {
+    connect_with(global, &[]).await
+}
+
+/// As [`connect`]; an agent that is started gets these variables over those of this process.
+pub(crate) async fn connect_with(global: &Global, set: &[(&str, String)]) -> Result<Client, StartError> {
     match running(global).await? {
         Some(client) => Ok(client),
-        None => agent_container::start(global).await,
+        None => agent_container::start(global, set).await,
     }
 }
 
@@ -127,7 +132,7 @@ pub(crate) async fn connect(global: &Global) -> Result<Client, StartError> {
 pub(crate) async fn connect_to_existing(global: &Global) -> Result<Option<Client>, StartError> {
     match running(global).await? {
         Some(client) => Ok(Some(client)),
-        None if may_have_state(global).await? => Ok(Some(agent_container::start(global).await?)),
+        None if may_have_state(global).await? => Ok(Some(agent_container::start(global, &[]).await?)),
         None => Ok(None),
     }
 }
@@ -237,7 +242,7 @@ async fn running(global: &Global) -> Result<Option<Client>, StartError> {
         Some(container) => Docker::connect().await?.remove(container).await?,
         None => end(&client, &version).await?,
     }
-    agent_container::start(&Global { data_dir, ..global.clone() }).await.map(Some)
+    agent_container::start(&Global { data_dir, ..global.clone() }, &[]).await.map(Some)
 }
 
 /// Has an agent that is a process of the host end, and waits until it is gone.

@@ -10,6 +10,7 @@ use ::agent::runtime::agent_container;
 use clap::Args;
 
 use super::{Global, on_runtime};
+use crate::agent_container::HEALTHY_AFTER;
 use crate::failure::Failure;
 use crate::{render, start_agent};
 
@@ -25,9 +26,9 @@ pub(crate) struct Agent {
     /// Print the points at which a test can end the agent
     #[arg(long, hide = true)]
     list_steps: bool,
-    /// Seconds of RUNNING after which a task without a health check counts as healthy
-    #[arg(long, value_name = "SECONDS", env = "ECSNET_HEALTHY_AFTER", hide_env_values = true, default_value_t = 40)]
-    healthy_after: u64,
+    /// Seconds of RUNNING after which a task without a health check counts as healthy, instead of 40
+    #[arg(long, value_name = "SECONDS", env = HEALTHY_AFTER, hide_env_values = true)]
+    healthy_after: Option<u64>,
     /// The container that it is in
     #[arg(long, hide = true, env = agent_container::CONTAINER_VARIABLE, hide_env_values = true)]
     container: Option<String>,
@@ -45,14 +46,14 @@ impl Agent {
             return on_runtime(stop(global));
         }
         if !self.foreground {
-            return on_runtime(start(global));
+            return on_runtime(start(global, self.healthy_after));
         }
         log_to_stderr("info,hickory_server=warn");
         let settings = Settings {
             data_dir: global.data_dir.clone(),
             socket: global.socket.clone(),
             owner: None,
-            healthy_after: Some(Duration::from_secs(self.healthy_after)),
+            healthy_after: self.healthy_after.map(Duration::from_secs),
             container: self.container,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -64,8 +65,9 @@ impl Agent {
     }
 }
 
-async fn start(global: &Global) -> Result<u8, Failure> {
-    start_agent::connect(global).await?;
+async fn start(global: &Global, healthy_after: Option<u64>) -> Result<u8, Failure> {
+    let set = healthy_after.map(|seconds| (HEALTHY_AFTER, seconds.to_string()));
+    start_agent::connect_with(global, set.as_slice()).await?;
     match start_agent::find(global).await? {
         Some((_, version)) => match version.container {
             Some(container) => render::say(format_args!("the agent runs in container {container}")),

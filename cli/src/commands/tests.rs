@@ -358,7 +358,7 @@ fn help_of_agent() {
     Options:
           --foreground               Be the agent, as a process of this machine that logs to standard error: for development, as root
           --stop                     End the agent; what runs goes on without it
-          --healthy-after <SECONDS>  Seconds of RUNNING after which a task without a health check counts as healthy [env: ECSNET_HEALTHY_AFTER] [default: 40]
+          --healthy-after <SECONDS>  Seconds of RUNNING after which a task without a health check counts as healthy, instead of 40 [env: ECSNET_HEALTHY_AFTER]
           --socket <PATH>            The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
           --data-dir <DIR>           Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help                     Print help
