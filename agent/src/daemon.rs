@@ -4,6 +4,7 @@
 //! kill: what runs goes on, and the next agent adopts it. SIGHUP asks for the full look at once.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::apply::Applier;
 use crate::control::{server, socket};
 use crate::plan::Setting;
 use crate::reconcile::{Message, Reconciler};
-use crate::runtime::{Docker, RuntimeError, open_files};
+use crate::runtime::keyring::Keyring;
+use crate::runtime::{Docker, RuntimeError};
 use crate::spec::ids::StackName;
 use crate::store::sqlite::{Store, StoreError};
 
@@ -38,6 +40,8 @@ pub struct Settings {
     pub owner: Option<String>,
     /// Instead of the 40 s after which a task without a health check counts as healthy.
     pub healthy_after: Option<Duration>,
+    /// Docker's name of the container that it runs in, if it does.
+    pub container: Option<String>,
 }
 
 /// Why an agent does not run.
@@ -87,6 +91,9 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
         return Err(DaemonError::NotRoot);
     }
     let store = Store::open(&settings.data_dir)?;
+    // Docker may have made the directory, open to all.
+    std::fs::set_permissions(&settings.data_dir, std::fs::Permissions::from_mode(0o700))
+        .map_err(|source| DaemonError::File { what: "close to others", path: settings.data_dir.clone(), source })?;
     let owner = store.owner(&settings.owner.clone().unwrap_or_else(|| own_name(&settings.data_dir)))?;
     let docker = Docker::connect().await?;
     let setting = Setting {
@@ -94,7 +101,7 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
         data_dir: settings.data_dir.clone(),
         healthy_after: settings.healthy_after.unwrap_or(HEALTHY_AFTER),
         upstream: upstream(),
-        most_open_files: open_files::most(),
+        most_open_files: docker.most_open_files().await,
         cgroups: docker.task_cgroups().await,
     };
     let handle = |kind| {
@@ -113,10 +120,11 @@ pub async fn run(settings: Settings) -> Result<(), DaemonError> {
     let (turns, changed) = watch::channel(0);
     let seed = rand::random();
     let reconciler = Reconciler::new(store, setting.clone(), seed, sender.clone(), turns)?;
-    let identity = server::Identity { owner, data_dir: settings.data_dir.clone() };
+    let identity = server::Identity { owner, data_dir: settings.data_dir.clone(), container: settings.container };
     let (shutdown, mut ended) = watch::channel(false);
-    let serving = tokio::spawn(server::serve(listener, identity, sender.clone(), changed, shutdown));
-    let watching = tokio::spawn(follow_docker(docker, setting, sender, hangup));
+    let keyring = Keyring::default();
+    let serving = tokio::spawn(server::serve(listener, identity, sender.clone(), changed, shutdown, keyring.clone()));
+    let watching = tokio::spawn(follow_docker(docker, setting, keyring, sender, hangup));
     let looping = tokio::spawn(reconciler.run(messages));
     tracing::info!(socket = %settings.socket.display(), "the agent is ready");
 
@@ -158,7 +166,13 @@ fn upstream() -> Vec<SocketAddr> {
 }
 
 /// Tells the loop all that happens in Docker, through its going and coming back.
-async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedSender<Message>, mut hangup: Signal) {
+async fn follow_docker(
+    first: Docker,
+    setting: Setting,
+    keyring: Keyring,
+    sender: mpsc::UnboundedSender<Message>,
+    mut hangup: Signal,
+) {
     let mut connected = Some(first);
     loop {
         let docker = match connected.take() {
@@ -172,7 +186,7 @@ async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedS
                 }
             },
         };
-        if let Err(error) = follow(&docker, &setting, &sender, &mut hangup).await {
+        if let Err(error) = follow(&docker, &setting, &keyring, &sender, &mut hangup).await {
             tracing::warn!(%error, "lost Docker");
         }
         if sender.send(Message::Disconnected).is_err() {
@@ -186,6 +200,7 @@ async fn follow_docker(first: Docker, setting: Setting, sender: mpsc::UnboundedS
 async fn follow(
     docker: &Docker,
     setting: &Setting,
+    keyring: &Keyring,
     sender: &mpsc::UnboundedSender<Message>,
     hangup: &mut Signal,
 ) -> Result<(), RuntimeError> {
@@ -197,7 +212,7 @@ async fn follow(
         let status = format!("{} of {} layers, {}", progress.layers_done, progress.layers_total, progress.status);
         let _ = pulls.send(Message::Pull(image.to_owned(), status));
     });
-    let applier = Arc::new(Applier::new(docker.clone(), setting.clone(), on_pull));
+    let applier = Arc::new(Applier::new(docker.clone(), setting.clone(), keyring.clone(), on_pull));
     if sender.send(Message::Connected(Arc::clone(&applier), containers)).is_err() {
         return Ok(());
     }

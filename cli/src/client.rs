@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use agent::control::api::{ErrorReply, FORWARD_PROTOCOL};
+use agent::runtime::{Docker, RuntimeError};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream;
@@ -18,8 +19,8 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
 
+use crate::door::Door;
 use crate::failure::{FAILED, MACHINE};
 
 /// Why the agent gave no answer, or not the one that was asked for.
@@ -81,6 +82,9 @@ pub(crate) enum ClientError {
         /// The status.
         status: StatusCode,
     },
+    /// The agent is asked through Docker, which does not answer.
+    #[error(transparent)]
+    Docker(#[from] RuntimeError),
     /// The agent says why not.
     #[error("{}", .0.message)]
     Refused(ErrorReply),
@@ -92,6 +96,7 @@ impl ClientError {
         match self {
             Self::Permission { .. } => MACHINE,
             Self::Refused(reply) => reply.exit_code,
+            Self::Docker(error) if error.is_requirement() => MACHINE,
             _ => FAILED,
         }
     }
@@ -100,8 +105,9 @@ impl ClientError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Permission { .. } => Some("run ecsnet as root or as a member of the group `docker`".to_owned()),
-            Self::Broken { .. } => Some("the agent may have ended: see agent.log in its data directory".to_owned()),
+            Self::Broken { .. } => Some("the agent may have ended: `docker logs ecsnet-agent` has its log".to_owned()),
             Self::Refused(reply) => reply.hint.clone(),
+            Self::Docker(error) => error.remedy(),
             _ => None,
         }
     }
@@ -118,13 +124,18 @@ const UPGRADE: [(HeaderName, &str); 2] = [(header::CONNECTION, "upgrade"), (head
 /// The way to one agent. Holds no connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    socket: PathBuf,
+    door: Door,
 }
 
 impl Client {
     /// A client of the agent at `socket`; nothing is tried yet.
     pub(crate) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { door: Door::Socket(socket.to_owned()) }
+    }
+
+    /// A client of the agent in `container`, whose socket cannot be opened from here.
+    pub(crate) fn through_docker(docker: Docker, container: String, socket: PathBuf) -> Self {
+        Self { door: Door::Docker { docker, container, socket } }
     }
 
     /// Asks for one value.
@@ -204,10 +215,10 @@ impl Client {
         headers: &[(HeaderName, &str)],
     ) -> Result<(String, Response<Incoming>), ClientError> {
         let name = format!("{method} {path}");
-        let socket = UnixStream::connect(&self.socket).await.map_err(|source| not_connected(&self.socket, source))?;
+        let connection = self.door.open().await?;
         let broken = |source| ClientError::Broken { request: name.clone(), source };
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(broken)?;
+            hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.map_err(broken)?;
         // Ends with the connection; what goes wrong on it comes out of the request and of its body.
         tokio::spawn(connection.with_upgrades());
         let request = Request::builder()
@@ -280,7 +291,8 @@ async fn refusal(request: String, response: Response<Incoming>) -> ClientError {
     }
 }
 
-fn not_connected(socket: &Path, source: io::Error) -> ClientError {
+/// Why a socket did not open.
+pub(crate) fn not_connected(socket: &Path, source: io::Error) -> ClientError {
     let socket = socket.to_owned();
     match source.kind() {
         // A socket file that an agent left behind refuses.

@@ -107,6 +107,7 @@ impl Failure {
         match self {
             Self::Client(error) => error.hint(),
             Self::Start(error) => error.hint(),
+            Self::Docker(error) => error.remedy(),
             Self::Said { hint, .. } => hint.clone(),
             _ => None,
         }

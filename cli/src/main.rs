@@ -3,9 +3,13 @@
 //! Takes the arguments apart, hands them to one file of `commands`, and turns what comes back into an exit code. Data goes
 //! to standard output, all else to standard error; a reader that has gone away is no failure. Nothing is decided here.
 
+mod agent_container;
 mod client;
 mod commands;
+mod doctor;
+mod door;
 mod failure;
+mod registry;
 mod render;
 mod stack;
 mod start_agent;
@@ -36,10 +40,14 @@ fn main() {
         Verb::Stop(stop) => on_runtime(stop.run(&global)),
         Verb::Scale(scale) => on_runtime(scale.run(&global)),
         Verb::Completions(completions) => completions.run(),
+        Verb::Doctor(doctor) => on_runtime(doctor.run(&global)),
         Verb::Agent(agent) => agent.run(&global),
         // In a container of its own for as long as its task lives: small, so no runtime is built for it.
         Verb::Pause => commands::roles::pause(),
         Verb::Resolver(resolver) => resolver.run(),
+        Verb::Enter(enter) => enter.run(),
+        Verb::Probe => on_runtime(commands::roles::probe()),
+        Verb::Relay => commands::roles::relay(&global.socket),
     };
     exit(match outcome {
         Ok(code) => i32::from(code),

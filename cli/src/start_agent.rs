@@ -1,33 +1,29 @@
 //! Finds the agent that a command talks to: the one that answers, or one that is started now from this very binary.
 //!
 //! Called first by every command that needs an agent. An agent of another build is replaced; the tasks it looks after go
-//! on meanwhile and are taken over. Never ends anything but an agent, and that by asking it.
+//! on meanwhile and are taken over. Never ends anything but an agent. How one is started is in `agent_container`.
 
 use std::cmp::Ordering;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agent::control::api::Version;
+use agent::runtime::{Docker, RuntimeError};
 use sha2::{Digest, Sha256};
-use tokio::process::{Child, Command};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::agent_container;
 use crate::client::{Client, ClientError};
 use crate::commands::Global;
 use crate::failure::{FAILED, MACHINE};
 
-/// How often a socket that does not answer yet is tried. A connection to a unix socket costs microseconds.
+/// How often a socket is tried until nobody answers at it. A connection to a unix socket costs microseconds.
 const RETRY: Duration = Duration::from_millis(20);
-/// How long an agent may take until it answers, and until it is gone once it was asked to go.
-const START_TIME: Duration = Duration::from_secs(15);
-/// What is shown of the log of an agent that did not start.
-const LOG_LINES: usize = 20;
-/// What is read of the end of that log.
-const LOG_BYTES: u64 = 64 * 1024;
+/// How long an agent may take for an answer, and until it is gone once it was asked to go.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
 
 /// This binary's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -35,43 +31,44 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Why there is no agent to talk to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// The data directory cannot be made or written.
-    #[error("cannot write to {}", path.display())]
-    Data {
-        /// The directory or the log in it.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// This binary cannot be run or read again.
-    #[error("cannot start {} as the agent", path.display())]
-    Spawn {
+    /// Docker is not there, or not one that the agent can work with, or does not do what it should.
+    #[error(transparent)]
+    Docker(#[from] RuntimeError),
+    /// This binary cannot be read again.
+    #[error("cannot read {} again", path.display())]
+    Own {
         /// The binary.
         path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
     },
+    /// A path has no absolute form.
+    #[error("cannot tell where {} is", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The agent ended before it answered.
-    #[error("the agent did not start ({status}){}", indented(log))]
+    #[error("the agent did not start (exit code {code}){}", indented(log))]
     Ended {
         /// How it ended.
-        status: ExitStatus,
+        code: i64,
         /// The last lines that it logged.
         log: String,
-        /// The whole log.
-        path: PathBuf,
     },
     /// The agent runs and does not answer.
-    #[error("the agent did not answer at {} within {} s{}", socket.display(), START_TIME.as_secs(), indented(log))]
+    #[error("the agent does not answer at {}{}", socket.display(), indented(log))]
     Silent {
         /// Where it should.
         socket: PathBuf,
         /// The last lines that it logged.
         log: String,
-        /// The whole log.
-        path: PathBuf,
+        /// Its container.
+        container: String,
     },
     /// An agent that was asked to end is still there.
     #[error("the agent of version {version} (process {pid}) does not end")]
@@ -96,10 +93,8 @@ impl StartError {
     /// What the process ends with; that of an agent that ended tells what the machine lacks.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Data { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => MACHINE,
-            Self::Ended { status, .. } => {
-                status.code().and_then(|code| u8::try_from(code).ok()).filter(|&code| code != 0).unwrap_or(FAILED)
-            }
+            Self::Docker(error) if error.is_requirement() => MACHINE,
+            Self::Ended { code, .. } => u8::try_from(*code).ok().filter(|&code| code != 0).unwrap_or(FAILED),
             Self::Client(error) => error.exit_code(),
             _ => FAILED,
         }
@@ -108,11 +103,12 @@ impl StartError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Data { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run ecsnet as root, for example with sudo: the agent needs it".to_owned())
+            Self::Docker(error) => error.remedy(),
+            Self::Ended { .. } => Some("`ecsnet doctor` looks at what it needs".to_owned()),
+            Self::Silent { container, .. } => Some(format!("its log: docker logs {container}")),
+            Self::Newer { version } => {
+                Some(format!("use the ecsnet of version {version}, or `ecsnet agent --stop` first"))
             }
-            Self::Ended { path, .. } | Self::Silent { path, .. } => Some(format!("its log is {}", path.display())),
-            Self::Newer { version } => Some(format!("use the ecsnet of version {version}, or end the agent first")),
             Self::Client(error) => error.hint(),
             _ => None,
         }
@@ -121,9 +117,14 @@ impl StartError {
 
 /// The agent, started or replaced where needed.
 pub(crate) async fn connect(global: &Global) -> Result<Client, StartError> {
+    connect_with(global, &[]).await
+}
+
+/// As [`connect`]; an agent that is started gets these variables over those of this process.
+pub(crate) async fn connect_with(global: &Global, set: &[(&str, String)]) -> Result<Client, StartError> {
     match running(global).await? {
         Some(client) => Ok(client),
-        None => start(global).await,
+        None => agent_container::start(global, set).await,
     }
 }
 
@@ -131,8 +132,73 @@ pub(crate) async fn connect(global: &Global) -> Result<Client, StartError> {
 pub(crate) async fn connect_to_existing(global: &Global) -> Result<Option<Client>, StartError> {
     match running(global).await? {
         Some(client) => Ok(Some(client)),
-        None if global.data_dir.join("state.db").exists() => Ok(Some(start(global).await?)),
+        None if may_have_state(global).await? => Ok(Some(agent_container::start(global, &[]).await?)),
         None => Ok(None),
+    }
+}
+
+/// Ends the agent and leaves all that it looks after alone; `false` if there is none.
+pub(crate) async fn stop(global: &Global) -> Result<bool, StartError> {
+    let found = find(global).await?;
+    if let Some((client, version)) = &found
+        && version.container.is_none()
+    {
+        end(client, version).await?;
+        return Ok(true);
+    }
+    // Also one that has ended: Docker would start it again.
+    let docker = Docker::connect().await?;
+    let there = agent_container::exists(&docker, global).await?;
+    agent_container::remove(&docker, global).await?;
+    Ok(there)
+}
+
+/// Whether an agent has been here. Its directory is root's, so for others only its container tells.
+async fn may_have_state(global: &Global) -> Result<bool, StartError> {
+    if global.data_dir.join("state.db").try_exists().unwrap_or(true) {
+        return Ok(true);
+    }
+    match Docker::connect().await {
+        Ok(docker) => agent_container::exists(&docker, global).await,
+        Err(error) if error.is_requirement() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The agent that answers, whoever it is: at its socket, or where that cannot be opened from here, through Docker.
+pub(crate) async fn find(global: &Global) -> Result<Option<(Client, Version)>, StartError> {
+    let client = Client::new(&global.socket);
+    let refused = match version(&client, global).await {
+        Ok(version) => return Ok(Some((client, version))),
+        Err(StartError::Client(error)) if error.is_no_agent() => None,
+        Err(StartError::Client(error @ ClientError::Permission { .. })) => Some(error),
+        Err(error) => return Err(error),
+    };
+    let docker = match (Docker::connect().await, refused) {
+        (Ok(docker), _) => docker,
+        // Whoever may not use Docker may not use the agent, for the same reason and with the same remedy.
+        (Err(error @ RuntimeError::Permission { .. }), Some(_)) => return Err(error.into()),
+        (Err(_), Some(refused)) => return Err(refused.into()),
+        // Starting one will say it.
+        (Err(_), None) => return Ok(None),
+    };
+    let Some(client) = agent_container::running(&docker, global).await? else { return Ok(None) };
+    match version(&client, global).await {
+        Ok(version) => Ok(Some((client, version))),
+        // It has only just started, or is about to end.
+        Err(StartError::Client(error)) if error.is_no_agent() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn version(client: &Client, global: &Global) -> Result<Version, StartError> {
+    match timeout(ANSWER_TIME, client.get::<Version>("/version", &[])).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(StartError::Silent {
+            socket: global.socket.clone(),
+            log: String::new(),
+            container: ::agent::runtime::agent_container::name(&global.data_dir),
+        }),
     }
 }
 
@@ -155,33 +221,32 @@ fn runs_our_file(pid: u32) -> bool {
     ours.is_some() && ours == identity(format!("/proc/{pid}/exe"))
 }
 
-/// The agent that answers, if it is one that we may talk to; asks one of another build to end.
+/// The agent that answers, if it is one that we may talk to; replaces one of another build.
 async fn running(global: &Global) -> Result<Option<Client>, StartError> {
-    let client = Client::new(&global.socket);
-    let Ok(answer) = timeout(START_TIME, client.get::<Version>("/version", &[])).await else {
-        return Err(StartError::Silent {
-            socket: global.socket.clone(),
-            log: String::new(),
-            path: log_path(&global.data_dir),
-        });
-    };
-    let version = match answer {
-        Ok(version) => version,
-        Err(error) if error.is_no_agent() => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
+    let Some((client, version)) = find(global).await? else { return Ok(None) };
     match compare(&version.version, VERSION) {
         Ordering::Greater => return Err(StartError::Newer { version: version.version }),
         Ordering::Equal if runs_our_file(version.pid) => return Ok(Some(client)),
         Ordering::Equal => {
             let own =
-                own_build().map_err(|source| StartError::Spawn { path: PathBuf::from("/proc/self/exe"), source })?;
+                own_build().map_err(|source| StartError::Own { path: PathBuf::from("/proc/self/exe"), source })?;
             if own == version.build {
                 return Ok(Some(client));
             }
         }
         Ordering::Less => {}
     }
+    // The stacks that it looks after need an agent at once, whatever the command is about, and over the same state.
+    let data_dir = PathBuf::from(&version.data_dir);
+    match &version.container {
+        Some(container) => Docker::connect().await?.remove(container).await?,
+        None => end(&client, &version).await?,
+    }
+    agent_container::start(&Global { data_dir, ..global.clone() }, &[]).await.map(Some)
+}
+
+/// Has an agent that is a process of the host end, and waits until it is gone.
+async fn end(client: &Client, version: &Version) -> Result<(), StartError> {
     match client.post::<()>("/shutdown", &[], &()).await {
         // It may be gone before it has answered.
         Ok(()) | Err(ClientError::Broken { .. } | ClientError::NoAgent { .. }) => {}
@@ -198,80 +263,9 @@ async fn running(global: &Global) -> Result<Option<Client>, StartError> {
             }
         }
     };
-    match timeout(START_TIME, gone).await {
-        Ok(gone) => gone?,
-        Err(_) => return Err(StartError::Lingers { version: version.version, pid: version.pid }),
-    }
-    // The stacks that it looked after need an agent at once, whatever the command is about, and over the same state.
-    let data_dir = PathBuf::from(version.data_dir);
-    start(&Global { data_dir, ..global.clone() }).await.map(Some)
-}
-
-/// Starts an agent in a session of its own and waits until it answers.
-async fn start(global: &Global) -> Result<Client, StartError> {
-    let data = |path: &Path| {
-        let path = path.to_owned();
-        move |source| StartError::Data { path, source }
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(&global.data_dir).map_err(data(&global.data_dir))?;
-    let path = log_path(&global.data_dir);
-    let mut log =
-        OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&path).map_err(data(&path))?;
-    let begin = log.seek(SeekFrom::End(0)).map_err(data(&path))?;
-    let child = spawn(global, &log).map_err(|source| StartError::Spawn {
-        path: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("ecsnet")),
-        source,
-    })?;
-    match timeout(START_TIME, answers(global, child)).await {
-        Ok(Ok(Answer::Yes(client))) => Ok(client),
-        Ok(Ok(Answer::Ended(status))) => Err(StartError::Ended { status, log: tail(&mut log, begin), path }),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(StartError::Silent { socket: global.socket.clone(), log: tail(&mut log, begin), path }),
-    }
-}
-
-fn spawn(global: &Global, log: &File) -> io::Result<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .arg("agent")
-        .arg("--foreground")
-        .arg("--socket")
-        .arg(std::path::absolute(&global.socket)?)
-        .arg("--data-dir")
-        .arg(std::path::absolute(&global.data_dir)?)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log.try_clone()?);
-    // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe. With a session of its own the
-    // agent gets no Ctrl-C and no hang-up of this terminal.
-    unsafe {
-        command.pre_exec(|| nix::unistd::setsid().map(|_| ()).map_err(io::Error::from));
-    }
-    command.spawn()
-}
-
-enum Answer {
-    Yes(Client),
-    Ended(ExitStatus),
-}
-
-/// Tries the socket until it answers or the child has ended. Where two start at once, one ends and the other answers both.
-async fn answers(global: &Global, mut child: Child) -> Result<Answer, StartError> {
-    let client = Client::new(&global.socket);
-    let mut pace = pace();
-    loop {
-        pace.tick().await;
-        let ended =
-            child.try_wait().map_err(|source| StartError::Spawn { path: PathBuf::from("the agent"), source })?;
-        match client.get::<Version>("/version", &[]).await {
-            Ok(_) => return Ok(Answer::Yes(client)),
-            Err(error) if error.is_no_agent() => {}
-            Err(error) => return Err(error.into()),
-        }
-        if let Some(status) = ended {
-            return Ok(Answer::Ended(status));
-        }
+    match timeout(ANSWER_TIME, gone).await {
+        Ok(gone) => gone,
+        Err(_) => Err(StartError::Lingers { version: version.version.clone(), pid: version.pid }),
     }
 }
 
@@ -279,25 +273,6 @@ fn pace() -> tokio::time::Interval {
     let mut pace = interval(RETRY);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pace
-}
-
-fn log_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("agent.log")
-}
-
-/// The last lines that were logged from `begin` on; empty if the log cannot be read.
-fn tail(log: &mut File, begin: u64) -> String {
-    let mut bytes = Vec::new();
-    let read = log.seek(SeekFrom::End(0)).and_then(|end| {
-        log.seek(SeekFrom::Start(begin.max(end.saturating_sub(LOG_BYTES))))?;
-        log.read_to_end(&mut bytes)
-    });
-    if read.is_err() {
-        return String::new();
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
 fn indented(log: &str) -> String {
@@ -325,23 +300,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_end_of_the_log_from_its_begin_is_shown() {
-        let mut log = tempfile::tempfile().unwrap();
-        let lines: String = (0..40).map(|n| format!("line {n}\n")).collect();
-        io::Write::write_all(&mut log, lines.as_bytes()).unwrap();
-        assert_eq!(tail(&mut log, 0).lines().count(), LOG_LINES);
-        assert_eq!(tail(&mut log, lines.len() as u64 - 16), "line 38\nline 39");
-    }
-
-    #[test]
     fn an_agent_that_ended_gives_its_own_code() {
-        let status: ExitStatus = std::os::unix::process::ExitStatusExt::from_raw(3 << 8);
-        let log = "error: Docker is not running: nothing answers at unix:///var/run/docker.sock".to_owned();
-        let error = StartError::Ended { status, log, path: PathBuf::from("/var/lib/ecsnet/agent.log") };
-        assert_eq!(error.exit_code(), MACHINE);
+        let log = "error: cannot read the store /var/lib/ecsnet/state.db: file is not a database".to_owned();
+        let error = StartError::Ended { code: 1, log };
+        assert_eq!(error.exit_code(), FAILED);
         insta::assert_snapshot!(error, @r"
-        the agent did not start (exit status: 3):
-          error: Docker is not running: nothing answers at unix:///var/run/docker.sock
+        the agent did not start (exit code 1):
+          error: cannot read the store /var/lib/ecsnet/state.db: file is not a database
         ");
+        assert_eq!(StartError::Ended { code: 3, log: String::new() }.exit_code(), MACHINE);
+        assert_eq!(StartError::Ended { code: 137, log: String::new() }.exit_code(), 137);
     }
 }

@@ -13,5 +13,6 @@ pub mod kernel;
 pub mod network;
 pub mod nft;
 pub mod observe;
+pub mod probe;
 pub mod security;
 pub mod vpc;

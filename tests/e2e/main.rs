@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod agent_container;
 mod awsvpc;
 mod crash;
+mod credentials;
 mod discovery;
+mod doctor;
 mod faults;
 mod host;
+mod no_root;
 mod security_groups;
 mod services;
 mod task_definition;
 mod tasks;
+mod terminal;

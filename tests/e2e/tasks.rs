@@ -1,11 +1,11 @@
 //! Life and death of a task's containers (reference 2.3–2.10).
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use e2e::definition::{busybox, checked_by_a_file, run, shell, task, waiter, waiting, with};
 use e2e::eventually::eventually;
 use e2e::lab::Lab;
+use e2e::registry::Registry;
 use serde_json::{Value, json};
 
 /// The first task of a service that has STOPPED.
@@ -237,40 +237,10 @@ services:
     lab.down();
 }
 
-/// A registry of Debian's, on loopback, for one test.
-struct Registry {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Registry {
-    fn start(lab: &Lab) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).unwrap();
-        let data = lab.dir().join("registry");
-        let config = format!(
-            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \"{address}\" }}\n",
-            data.display()
-        );
-        let config = lab.write("registry.yml", &config);
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
-        let registry = Self { process: command.spawn().expect("docker-registry is installed"), address };
-        eventually("the registry answers", || TcpStream::connect(address));
-        registry
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 #[test]
 fn an_image_that_is_missing_is_pulled_from_its_registry() {
     let lab = Lab::new();
-    let registry = Registry::start(&lab);
+    let registry = Registry::start(&lab, None);
     let image = format!("{}/{}/app:1", registry.address, lab.stack);
     let docker = |words: &[&str]| run(Command::new("docker").args(words));
     docker(&["tag", busybox(), &image]);

@@ -48,6 +48,7 @@ impl From<Output> for Answer {
 pub struct Lab {
     dir: TempDir,
     agent: Option<Child>,
+    in_container: bool,
     environment: Vec<(String, String)>,
     /// A random stack name.
     pub stack: String,
@@ -65,7 +66,16 @@ impl Lab {
     pub fn without_agent() -> Self {
         let dir = tempfile::Builder::new().prefix("ecsnet-e2e-").tempdir().expect("a directory");
         let stack = format!("t{:08x}", rand::random::<u32>());
-        Self { dir, agent: None, environment: Vec::new(), stack }
+        let in_container = std::env::var("ECSNET_TEST_AGENT").is_ok_and(|how| how == "container");
+        Self { dir, agent: None, in_container, environment: Vec::new(), stack }
+    }
+
+    /// Has the agent be a process of this test's, whatever `ECSNET_TEST_AGENT` says.
+    ///
+    /// Agents are that by default, as it is quicker; with `ECSNET_TEST_AGENT=container` they are started as the command line
+    /// does it for users.
+    pub fn agent_in_foreground(&mut self) {
+        self.in_container = false;
     }
 
     /// Sets a variable for the agent and the command line from now on, for example `DOCKER_HOST`.
@@ -146,6 +156,16 @@ impl Lab {
     }
 
     fn spawn_agent(&mut self, crash_at: Option<&str>) {
+        if self.in_container {
+            let mut command = self.command();
+            command.arg("agent");
+            if let Some(point) = crash_at {
+                command.env("ECSNET_CRASH_AT", point);
+            }
+            let answer = Answer::from(command.output().expect("the binary runs"));
+            assert!(answer.code == 0 || crash_at.is_some(), "{answer:?}");
+            return;
+        }
         let log = std::fs::File::options().create(true).append(true).open(self.dir().join("agent.log")).expect("a log");
         let mut command = self.command();
         command.args(["agent", "--foreground"]).stdout(log.try_clone().expect("a log")).stderr(log);
@@ -171,6 +191,11 @@ impl Lab {
 
     /// `kill -9`.
     pub fn kill_agent(&mut self) {
+        if self.in_container
+            && let Some(id) = self.agent_container()
+        {
+            let _ = self.command_named("docker").args(["rm", "-f", &id]).output();
+        }
         if let Some(mut agent) = self.agent.take() {
             let _ = agent.kill();
             let _ = agent.wait();
@@ -179,6 +204,14 @@ impl Lab {
 
     /// Whether the agent has ended, and how.
     pub fn agent_ended(&mut self) -> Option<ExitStatus> {
+        if self.in_container {
+            // Docker starts it again and keeps the count; one that ended before it ever answered is gone.
+            let Some(id) = self.agent_container() else { return Some(ExitStatus::from_raw(9)) };
+            let format = "{{.State.Running}} {{.RestartCount}}";
+            let state = self.command_named("docker").args(["inspect", "--format", format, &id]).output();
+            let state = String::from_utf8_lossy(&state.expect("docker runs").stdout).trim().to_owned();
+            return (state != "true 0").then(|| ExitStatus::from_raw(9));
+        }
         self.agent.as_mut().and_then(|agent| agent.try_wait().ok().flatten())
     }
 
@@ -190,8 +223,19 @@ impl Lab {
     /// What the agent logged.
     pub fn agent_log(&self) -> String {
         let own = std::fs::read_to_string(self.dir().join("agent.log")).unwrap_or_default();
-        let by_cli = std::fs::read_to_string(self.data_dir().join("agent.log")).unwrap_or_default();
-        own + &by_cli
+        let in_docker = self.agent_container().map(|id| {
+            let log = self.command_named("docker").args(["logs", &id]).output().expect("docker runs");
+            String::from_utf8_lossy(&log.stderr).into_owned()
+        });
+        own + &in_docker.unwrap_or_default()
+    }
+
+    /// The container of an agent that the command line started, running or not.
+    pub fn agent_container(&self) -> Option<String> {
+        let label = format!("label=ecsnet.owner=agent of {}", self.data_dir().display());
+        let output = self.command_named("docker").args(["ps", "-aq", "--no-trunc", "--filter", &label]).output();
+        let output = String::from_utf8_lossy(&output.expect("docker runs").stdout).trim().to_owned();
+        (!output.is_empty()).then_some(output)
     }
 
     /// Writes a file into the test's directory.
@@ -286,9 +330,9 @@ impl Drop for Lab {
             eprintln!("stack {}; the agent's log:\n{}", self.stack, self.agent_log());
         }
         self.kill_agent();
-        // An agent that the command line started: its process is in its answer; the containers go by name.
-        if let Some(pid) = self.agent_pid() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        // An agent that the command line started, which Docker would start again.
+        if let Some(id) = self.agent_container() {
+            let _ = self.command_named("docker").args(["rm", "-f", &id]).output();
         }
         let left = self.containers();
         if !left.is_empty() {

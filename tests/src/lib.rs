@@ -10,3 +10,5 @@ pub mod definition;
 pub mod eventually;
 pub mod lab;
 pub mod probe;
+pub mod registry;
+pub mod user;

@@ -23,6 +23,7 @@ use crate::plan::Setting;
 use crate::plan::step::Step;
 use crate::project::zone::Zone;
 use crate::runtime::cgroup::remove_cgroup_parent;
+use crate::runtime::keyring::Keyring;
 use crate::runtime::names::{ContainerName as DockerName, Part};
 use crate::runtime::{ContainerSpec, Docker, ObservedContainer, PullError, PullProgress, RuntimeError};
 use crate::spec::ids::{ContainerName, StackName, TaskId};
@@ -125,14 +126,15 @@ pub struct Applier {
     docker: Docker,
     setting: Setting,
     networks: Networks,
+    keyring: Keyring,
     on_pull: OnPull,
 }
 
 impl Applier {
     /// An applier for one connection to Docker.
-    pub fn new(docker: Docker, setting: Setting, on_pull: OnPull) -> Self {
+    pub fn new(docker: Docker, setting: Setting, keyring: Keyring, on_pull: OnPull) -> Self {
         let networks = Networks::new(docker.clone());
-        Self { docker, setting, networks, on_pull }
+        Self { docker, setting, networks, keyring, on_pull }
     }
 
     /// The namespaces that are open.
@@ -303,11 +305,18 @@ impl Applier {
         if self.docker.has_image(&image).await? {
             return Ok(vec![Seen::Image(image)]);
         }
-        match self.docker.pull(&image, None, |progress| (self.on_pull)(&image, &progress)).await {
+        let credentials = self.keyring.for_image(&image);
+        match self.docker.pull(&image, credentials.clone(), |progress| (self.on_pull)(&image, &progress)).await {
             Ok(()) => Ok(vec![Seen::Image(image)]),
             Err(error @ PullError::Unreachable { .. }) => Err(ApplyError::Pull(error)),
             Err(error) => {
-                let reason = format!("CannotPullContainerError: {error}");
+                let mut reason = format!("CannotPullContainerError: {error}");
+                if credentials.is_none() && error.is_about_access() {
+                    reason.push_str(
+                        " (ecsnet has no credentials for this registry: sign in with `docker login` and run `ecsnet up` \
+                         again; they are kept in memory only, so also after the agent was started anew)",
+                    );
+                }
                 Ok(vec![Seen::CannotStart { stack, task, container, reason }])
             }
         }

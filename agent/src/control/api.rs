@@ -30,6 +30,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::runtime::Credentials;
 use crate::secret::SecretValue;
 use crate::spec::stack::Stack;
 
@@ -50,6 +51,9 @@ pub struct Version {
     pub owner: String,
     /// Where its state is.
     pub data_dir: String,
+    /// Docker's name of its container; `None` for one that runs as a process of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
 }
 
 /// Why a request was not done.
@@ -73,6 +77,9 @@ pub struct UpRequest {
     /// Values of the secrets that its task definitions name, by `valueFrom`.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretValue>,
+    /// The caller's credentials for the registries of its images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Credentials>,
 }
 
 /// What `up` changed, or `plan` would.
@@ -312,6 +319,8 @@ pub struct TargetContainer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
+    /// Its name in Docker.
+    pub docker_name: String,
     /// Its process, in the host's pid namespace.
     pub pid: i32,
     /// The task's `/etc/hosts`, on the host.

@@ -16,8 +16,10 @@ use crate::store::state::State;
 
 pub(super) async fn bring_up(
     Shared(server): Shared<Server>,
-    Json(request): Json<UpRequest>,
+    Json(mut request): Json<UpRequest>,
 ) -> Result<Json<UpReply>, Failure> {
+    // Before anything can be pulled.
+    server.keyring.add(std::mem::take(&mut request.credentials));
     let reply = server.ask(move |r| -> Result<UpReply, Failure> {
         let notes = notes(&request.stack, &r.setting);
         let data_dir = r.setting.data_dir.clone();

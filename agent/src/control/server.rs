@@ -17,6 +17,7 @@ use super::view::Lens;
 use super::{change, follow, forward, question};
 use crate::apply::Applier;
 use crate::reconcile::{Message, Reconciler};
+use crate::runtime::keyring::Keyring;
 use crate::spec::ids::StackName;
 
 /// The largest request: a stack of thousands of services fits.
@@ -32,12 +33,15 @@ pub struct Identity {
     pub owner: String,
     /// Its data directory.
     pub data_dir: PathBuf,
+    /// Docker's name of its container, if it is in one.
+    pub container: Option<String>,
 }
 
 #[derive(Clone)]
 pub(super) struct Server {
     identity: Identity,
     build: Arc<str>,
+    pub(super) keyring: Keyring,
     sender: mpsc::UnboundedSender<Message>,
     pub(super) changed: watch::Receiver<u64>,
     shutdown: Arc<watch::Sender<bool>>,
@@ -50,9 +54,10 @@ pub async fn serve(
     sender: mpsc::UnboundedSender<Message>,
     changed: watch::Receiver<u64>,
     shutdown: watch::Sender<bool>,
+    keyring: Keyring,
 ) {
     let build = own_build();
-    let server = Server { identity, build: build.into(), sender, changed, shutdown: Arc::new(shutdown) };
+    let server = Server { identity, build: build.into(), keyring, sender, changed, shutdown: Arc::new(shutdown) };
     let router = Router::new()
         .route("/version", get(version))
         .route("/shutdown", post(stop_agent))
@@ -152,6 +157,7 @@ async fn version(Shared(server): Shared<Server>) -> Json<Version> {
         pid: std::process::id(),
         owner: server.identity.owner,
         data_dir: server.identity.data_dir.display().to_string(),
+        container: server.identity.container,
     })
 }
 

@@ -87,6 +87,7 @@ fn describe(lens: &Lens<'_>, stack: &StackName, task: &Task) -> Target {
     let holder = lens.observed.running(&pause).and_then(|(_, pid)| {
         let container = lens.observed.containers.get(&pause)?;
         Some(Holder {
+            docker_name: pause.clone(),
             pid,
             hosts_path: container.hosts_path.clone()?,
             resolv_conf_path: container.resolv_conf_path.clone()?,

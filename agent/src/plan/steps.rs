@@ -15,8 +15,9 @@ use super::{Setting, mounts};
 use crate::observe::{HolderId, Observed, ObservedNetwork};
 use crate::project::dns;
 use crate::project::security_groups::{router, ruleset};
-use crate::runtime::{ContainerSpec, ContainerState, labels};
-use crate::spec::ids::StackName;
+use crate::runtime::labels::Role;
+use crate::runtime::{ContainerSpec, ContainerState, ObservedContainer, labels};
+use crate::spec::ids::{StackName, TaskId};
 use crate::spec::service::LaunchType;
 use crate::spec::task_definition::ContainerDefinition;
 use crate::store::state::{StackState, State, Task, TaskStatus};
@@ -38,9 +39,18 @@ pub fn possible(state: &State, observed: &Observed, setting: &Setting, now: Time
         steps.push(Step::ImportImage);
         return steps;
     }
-    let strays = observed.containers.keys().filter(|name| !wanted.contains(*name));
-    steps.extend(strays.map(|name| Step::RemoveContainer { name: name.clone() }));
+    let strays = observed.containers.iter().filter(|(name, c)| !wanted.contains(*name) && !is_user_s(state, c));
+    steps.extend(strays.map(|(name, _)| Step::RemoveContainer { name: name.clone() }));
     steps
+}
+
+/// Whether a container is a user's command in the network of a task that is not being stopped. Docker removes it when the
+/// command ends.
+fn is_user_s(state: &State, container: &ObservedContainer) -> bool {
+    let label = |name| container.labels.get(name).map(String::as_str).unwrap_or_default();
+    let stack = state.stack(&StackName::new(label(labels::STACK)));
+    let task = stack.and_then(|stack| stack.tasks.get(&TaskId::new(label(labels::TASK))));
+    label(labels::ROLE) == Role::Helper.as_str() && task.is_some_and(|task| task.status < TaskStatus::Stopping)
 }
 
 struct Stack<'a> {

@@ -26,7 +26,7 @@ pub enum RuntimeError {
         source: Cause,
     },
     /// Docker's socket may not be used by this user.
-    #[error("no permission to use Docker at {address}: run as root or as a member of the group that owns the socket")]
+    #[error("no permission to use Docker at {address}")]
     Permission {
         /// The socket.
         address: String,
@@ -42,6 +42,20 @@ pub enum RuntimeError {
         api: String,
         /// The least API version.
         minimum: String,
+    },
+    /// Docker runs without root, and so cannot give the agent what it needs.
+    #[error(
+        "Docker at {address} is rootless: ecsnet needs network namespaces that only an engine run by root can give it"
+    )]
+    Rootless {
+        /// Where it answered.
+        address: String,
+    },
+    /// Docker maps root in containers to another user.
+    #[error("Docker at {address} remaps users (userns-remap): ecsnet cannot enter the namespaces of its containers")]
+    Remapped {
+        /// Where it answered.
+        address: String,
     },
     /// `DOCKER_HOST` names a way to Docker that ecsnet does not go.
     #[error("DOCKER_HOST `{address}` is not supported: use unix:// or tcp://")]
@@ -166,7 +180,31 @@ impl RuntimeError {
 
     /// Whether this machine lacks something that the user must provide (exit code 3).
     pub fn is_requirement(&self) -> bool {
-        matches!(self, Self::NotRunning { .. } | Self::Permission { .. } | Self::TooOld { .. } | Self::Address { .. })
+        self.remedy().is_some()
+    }
+
+    /// What the user can do where this machine lacks something.
+    pub fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::NotRunning { .. } => {
+                "start Docker, for example with `systemctl start docker`, or set DOCKER_HOST to where it is".to_owned()
+            }
+            Self::Permission { .. } => {
+                "join the group that owns the socket, for example with `sudo usermod -aG docker $USER` and a new login, \
+                 or use sudo"
+                    .to_owned()
+            }
+            Self::TooOld { .. } => "install Docker 20.10 or newer".to_owned(),
+            Self::Address { .. } => "set DOCKER_HOST to unix://PATH or tcp://HOST:PORT, or unset it".to_owned(),
+            Self::Rootless { .. } => {
+                "use an engine that root runs: `docker context use default`, or DOCKER_HOST=unix:///var/run/docker.sock"
+                    .to_owned()
+            }
+            Self::Remapped { .. } => {
+                "take `userns-remap` out of /etc/docker/daemon.json and restart Docker".to_owned()
+            }
+            _ => return None,
+        })
     }
 
     /// Whether Docker is away, so that the caller should connect anew and look again.
@@ -237,6 +275,13 @@ pub enum PullError {
 }
 
 impl PullError {
+    /// Whether the registry wants to know who asks. It has no status of its own by the time Docker tells it, so it is known
+    /// by its words.
+    pub fn is_about_access(&self) -> bool {
+        let words = ["denied", "unauthorized", "no basic auth credentials", "authentication required"];
+        matches!(self, Self::Refused { message } if words.iter().any(|word| message.contains(word)))
+    }
+
     /// Judges what bollard brought back from a pull.
     pub(super) fn judge(error: BollardError) -> Self {
         let from_stream = matches!(error, BollardError::DockerStreamError { .. });

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bollard::errors::Error as BollardError;
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     CreateContainerOptions, RemoveContainerOptions, StartContainerOptions, StopContainerOptions, WaitContainerOptions,
 };
@@ -43,11 +44,20 @@ impl Docker {
         spec: &ContainerSpec,
         secrets: &[(String, SecretValue)],
     ) -> Result<ContainerId, RuntimeError> {
+        self.ensure_created_as(spec, create_body(spec, secrets)).await
+    }
+
+    /// As [`Docker::ensure_created`], with a body that says more than the spec can.
+    pub(super) async fn ensure_created_as(
+        &self,
+        spec: &ContainerSpec,
+        body: ContainerCreateBody,
+    ) -> Result<ContainerId, RuntimeError> {
         let what = format!("create container {}", spec.name);
         let mut last_words = String::new();
         for _ in 0..CREATE_ATTEMPTS {
             let options = CreateContainerOptions { name: Some(spec.name.clone()), platform: String::new() };
-            let created = self.client.create_container(Some(options), create_body(spec, secrets));
+            let created = self.client.create_container(Some(options), body.clone());
             let error = match within(CREATE_TIME, created).await {
                 None => return Err(timed_out(&spec.name, "created", CREATE_TIME)),
                 Some(Ok(answer)) => return Ok(ContainerId(answer.id)),
@@ -129,6 +139,11 @@ impl Docker {
     /// it answers at once, with 0.
     pub async fn wait(&self, container: &str) -> Result<i64, RuntimeError> {
         self.wait_until(container, "not-running").await
+    }
+
+    /// Waits until the container ends for the next time and gives its exit code, also when Docker starts it again.
+    pub async fn wait_for_next_exit(&self, container: &str) -> Result<i64, RuntimeError> {
+        self.wait_until(container, "next-exit").await
     }
 
     async fn wait_until(&self, container: &str, condition: &str) -> Result<i64, RuntimeError> {

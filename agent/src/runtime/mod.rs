@@ -5,15 +5,19 @@
 //! removed. `bollard` appears below this folder alone; nothing here decides what should run, and nothing is stored:
 //! the state of a container is what Docker says at the moment of asking.
 
+pub mod agent_container;
 pub mod cgroup;
 pub mod elf;
+pub mod helper_container;
 pub mod image;
+pub mod keyring;
 pub mod labels;
 pub mod names;
-pub mod open_files;
+mod open_files;
 
 mod connect;
 mod create;
+mod engine;
 mod error;
 mod events;
 mod exec;
@@ -26,6 +30,7 @@ mod spec;
 mod volume;
 
 pub use connect::Docker;
+pub use engine::Engine;
 pub use error::{PullError, RuntimeError};
 pub use events::{ContainerEvent, EventKind, EventStream};
 pub use exec::{ExecOptions, ExecOutput, ExecSession};

@@ -1,18 +1,25 @@
 //! How many open files a container may be given: what the kernel lets Docker set.
 //!
-//! Without the capability SYS_RESOURCE nobody raises a hard limit, and Docker's is the agent's: both are services of one
-//! machine. Asked once, when the agent starts.
+//! Without the capability SYS_RESOURCE nobody raises a hard limit, so the engine's own is the most. The engine is the
+//! process behind Docker's socket. Asked once, when the agent starts.
 
 use std::fs;
+
+use tokio::net::UnixStream;
+
+use super::connect::Docker;
 
 /// Bit of `CapEff` (`capability.h`).
 const SYS_RESOURCE: u32 = 24;
 
-/// The most; `None` where nothing bounds it below the kernel's own `nr_open`.
-pub fn most() -> Option<i64> {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    bound(&limits, &status)
+impl Docker {
+    /// The most; `None` where nothing bounds it below the kernel's own `nr_open`, or the engine is on another machine.
+    pub async fn most_open_files(&self) -> Option<i64> {
+        let socket = UnixStream::connect(self.address().strip_prefix("unix://")?).await.ok()?;
+        let engine = socket.peer_cred().ok()?.pid()?;
+        let read = |name: &str| fs::read_to_string(format!("/proc/{engine}/{name}")).unwrap_or_default();
+        bound(&read("limits"), &read("status"))
+    }
 }
 
 fn bound(limits: &str, status: &str) -> Option<i64> {

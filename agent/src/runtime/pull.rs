@@ -11,6 +11,7 @@ use bollard::errors::Error as BollardError;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
 
 use super::connect::{ANSWER_TIME, Docker};
 use super::lifecycle::within;
@@ -20,8 +21,8 @@ use super::{PullError, RuntimeError};
 /// ECS's agent gives up on a pull in which nothing moves for so long (reference 2.7).
 const INACTIVITY_TIME: Duration = Duration::from_secs(60);
 
-/// How to sign in at a registry. Never stored, never printed.
-#[derive(Clone, PartialEq, Eq)]
+/// How to sign in at a registry. Never stored, never printed; it goes over the control socket.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// The registry, as Docker's `config.json` names it.
     pub server: String,
@@ -30,7 +31,8 @@ pub struct Credentials {
 }
 
 /// What proves who one is.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Secret {
     /// User and password.
     Password {

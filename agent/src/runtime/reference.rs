@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Docker Hub, as `config.json` names it.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
 /// `repository[:tag][@digest]`, as in a container definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageReference {
@@ -27,6 +30,18 @@ impl ImageReference {
         };
         let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
         Self { repository: repository.to_owned(), tag, digest }
+    }
+
+    /// The registry that it comes from, as Docker's `config.json` names it. The first part of a name is a registry when
+    /// it could be a host; all else is Docker Hub's.
+    pub fn server(&self) -> String {
+        match self.repository.split_once('/') {
+            Some((first, _)) if first == "localhost" || first.contains(['.', ':']) => match first {
+                "docker.io" | "index.docker.io" => DOCKER_HUB.to_owned(),
+                host => host.to_owned(),
+            },
+            _ => DOCKER_HUB.to_owned(),
+        }
     }
 }
 

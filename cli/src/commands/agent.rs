@@ -1,29 +1,37 @@
-//! `ecsnet agent`: the agent itself, which the other commands start where none answers.
+//! `ecsnet agent`: starts the agent in its container, ends it, or is it, in the foreground and for development.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use ::agent::apply::crash;
 use ::agent::daemon::{DaemonError, Settings};
 use ::agent::plan::step::Step;
+use ::agent::runtime::agent_container;
 use clap::Args;
 
-use super::Global;
+use super::{Global, on_runtime};
+use crate::agent_container::HEALTHY_AFTER;
 use crate::failure::Failure;
-use crate::render;
+use crate::{render, start_agent};
 
-/// Run the agent itself; other commands start it where none answers
+/// Start the agent in a container of its own, as other commands do where none answers
 #[derive(Debug, Args)]
 pub(crate) struct Agent {
-    /// Stay in the foreground and log to standard error
-    #[arg(long, required_unless_present = "list_steps")]
-    #[allow(dead_code, reason = "there is no other way to run it yet; the flag keeps the word free")]
+    /// Be the agent, as a process of this machine that logs to standard error: for development, as root
+    #[arg(long)]
     foreground: bool,
+    /// End the agent; what runs goes on without it
+    #[arg(long, conflicts_with = "foreground")]
+    stop: bool,
     /// Print the points at which a test can end the agent
     #[arg(long, hide = true)]
     list_steps: bool,
-    /// Seconds of RUNNING after which a task without a health check counts as healthy
-    #[arg(long, value_name = "SECONDS", env = "ECSNET_HEALTHY_AFTER", hide_env_values = true, default_value_t = 40)]
-    healthy_after: u64,
+    /// Seconds of RUNNING after which a task without a health check counts as healthy, instead of 40
+    #[arg(long, value_name = "SECONDS", env = HEALTHY_AFTER, hide_env_values = true)]
+    healthy_after: Option<u64>,
+    /// The container that it is in
+    #[arg(long, hide = true, env = agent_container::CONTAINER_VARIABLE, hide_env_values = true)]
+    container: Option<String>,
 }
 
 impl Agent {
@@ -34,12 +42,19 @@ impl Agent {
             )?;
             return Ok(0);
         }
+        if self.stop {
+            return on_runtime(stop(global));
+        }
+        if !self.foreground {
+            return on_runtime(start(global, self.healthy_after));
+        }
         log_to_stderr("info,hickory_server=warn");
         let settings = Settings {
             data_dir: global.data_dir.clone(),
             socket: global.socket.clone(),
             owner: None,
-            healthy_after: Some(Duration::from_secs(self.healthy_after)),
+            healthy_after: self.healthy_after.map(Duration::from_secs),
+            container: self.container,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start the async runtime: {error}")))?;
@@ -50,12 +65,35 @@ impl Agent {
     }
 }
 
+async fn start(global: &Global, healthy_after: Option<u64>) -> Result<u8, Failure> {
+    let set = healthy_after.map(|seconds| (HEALTHY_AFTER, seconds.to_string()));
+    start_agent::connect_with(global, set.as_slice()).await?;
+    match start_agent::find(global).await? {
+        Some((_, version)) => match version.container {
+            Some(container) => render::say(format_args!("the agent runs in container {container}")),
+            None => render::say(format_args!("the agent runs as process {}", version.pid)),
+        },
+        None => return Err(Failure::failed("the agent ended as soon as it had answered")),
+    }
+    Ok(0)
+}
+
+async fn stop(global: &Global) -> Result<u8, Failure> {
+    match start_agent::stop(global).await? {
+        true => render::say("the agent has ended; what it looked after goes on"),
+        false => render::say("there is no agent"),
+    }
+    Ok(0)
+}
+
 fn refused(error: &DaemonError) -> Failure {
     let message = ::agent::reconcile::chain(error);
     match error {
-        DaemonError::NotRoot => Failure::machine(message).with_hint("run it as root, for example with sudo"),
-        error if error.is_requirement() => {
-            Failure::machine(message).with_hint("start Docker, for example with `make docker` in ecsnet's source")
+        DaemonError::NotRoot => {
+            Failure::machine(message).with_hint("without --foreground Docker starts it, for whoever may use Docker")
+        }
+        DaemonError::Docker(docker) if error.is_requirement() => {
+            Failure::machine(message).with_hint(docker.remedy().unwrap_or_default())
         }
         _ => Failure::failed(message),
     }
@@ -69,5 +107,7 @@ pub(crate) fn log_to_stderr(default: &str) {
         .into_iter()
         .filter_map(|d| d.parse().ok())
         .fold(filter, tracing_subscriber::EnvFilter::add_directive);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let colour = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_target(false).with_ansi(colour).init();
 }

@@ -1,25 +1,15 @@
 //! `ecsnet exec`: a command in a container of a task, over Docker itself: the agent only says which container.
 
-use std::io::{self, IsTerminal, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::io::{self, IsTerminal};
 
 use ::agent::control::api::{Target, TargetContainer};
-use ::agent::runtime::{Docker, ExecOptions, ExecSession, OutputStream};
+use ::agent::runtime::{Docker, ExecOptions, RuntimeError};
 use clap::Args;
-use futures_util::StreamExt;
-use futures_util::stream;
-use nix::libc;
-use nix::sys::termios::{self, SetArg, Termios};
-use tokio::io::AsyncWriteExt;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::session::{REFUSAL, attend};
 use super::{Global, quoted, target};
 use crate::failure::Failure;
 use crate::render::{say, short};
-
-/// How often Docker is asked to take the first size.
-const RESIZE_RETRY: Duration = Duration::from_millis(10);
 
 /// Run a command in a container of a task
 #[derive(Debug, Args)]
@@ -55,90 +45,38 @@ impl Exec {
             _ => Vec::new(),
         };
         let options = ExecOptions { tty, stdin: true, environment, ..Default::default() };
-        let session = Docker::connect().await?.exec(&container.docker_name, self.command, options).await?;
-        attend(session, tty).await
-    }
-}
-
-/// Carries input and output between us and the command until it ends, and gives its exit code.
-async fn attend(mut session: ExecSession, tty: bool) -> Result<u8, Failure> {
-    let raw = if tty { RawTerminal::enter() } else { None };
-    let mut output = std::mem::replace(&mut session.output, stream::empty().boxed());
-    let mut input = std::mem::replace(&mut session.input, Box::pin(tokio::io::sink()));
-    let stdin = io::stdin()
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(|source| Failure::System { what: "use standard input".to_owned(), source })?;
-    let mut stdin = tokio::fs::File::from_std(stdin.into());
-    tokio::spawn(async move {
-        // A command that has ended takes no more input; its end is seen by its output.
-        let _ = tokio::io::copy(&mut stdin, &mut input).await;
-        let _ = input.shutdown().await;
-    });
-    let mut resized = signal(SignalKind::window_change())
-        .map_err(|source| Failure::System { what: "watch the terminal's size".to_owned(), source })?;
-    // Docker refuses a size until the command has started, and tells nobody when that is.
-    let (mut unsized_yet, mut pace) = (tty, tokio::time::interval(RESIZE_RETRY));
-    loop {
-        tokio::select! {
-            frame = output.next() => {
-                let Some(frame) = frame else { break };
-                let frame = frame?;
-                match frame.stream {
-                    OutputStream::Stdout => write(&mut io::stdout().lock(), &frame.bytes)?,
-                    OutputStream::Stderr => write(&mut io::stderr().lock(), &frame.bytes)?,
-                }
+        let program = self.command.first().cloned().unwrap_or_default();
+        let session = Docker::connect().await?.exec(&container.docker_name, self.command, options).await;
+        let judge = |words: &str| not_started(words, &program, &container.name);
+        match session {
+            Ok(session) => attend(session, tty, judge).await,
+            Err(error) => {
+                let refusal = match &error {
+                    RuntimeError::Refused { message, .. } | RuntimeError::Absent { message, .. } => judge(message),
+                    _ => None,
+                };
+                Err(refusal.unwrap_or(error.into()))
             }
-            _ = pace.tick(), if unsized_yet => unsized_yet = !resize(&session).await,
-            _ = resized.recv(), if tty => { resize(&session).await; }
         }
     }
-    let code = session.exit_code().await?;
-    drop(raw);
-    Ok(u8::try_from(code).unwrap_or(crate::failure::FAILED))
 }
 
-fn write(output: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
-    output.write_all(bytes).and_then(|()| output.flush()).map_err(Failure::Output)
-}
-
-/// Tells the command our terminal's size; `false` if it was not taken.
-async fn resize(session: &ExecSession) -> bool {
-    match window_size() {
-        Some((rows, columns)) => session.resize(rows, columns).await.is_ok(),
-        // A terminal without a size has none to tell.
-        None => true,
-    }
-}
-
-fn window_size() -> Option<(u16, u16)> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCGWINSZ writes one winsize, which `size` is.
-    let failed = unsafe { libc::ioctl(io::stdin().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) } != 0;
-    (!failed && size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
-}
-
-/// Our terminal in raw mode: the one in the container echoes and edits. Dropping it restores ours.
-struct RawTerminal {
-    before: Termios,
-}
-
-impl RawTerminal {
-    /// `None` if standard input is no terminal.
-    fn enter() -> Option<Self> {
-        let before = termios::tcgetattr(io::stdin()).ok()?;
-        let mut raw = before.clone();
-        termios::cfmakeraw(&mut raw);
-        termios::tcsetattr(io::stdin(), SetArg::TCSANOW, &raw).ok()?;
-        Some(Self { before })
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        // A terminal that has gone needs no restoring.
-        let _ = termios::tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.before);
-    }
+/// What Docker's words about a command that could not be started mean, as shells say it.
+///
+/// Docker has no other form for it: it writes runc's words where the command's output would be, with 126 for both cases
+/// (20.10), or refuses to start it with the same words (newer engines).
+fn not_started(words: &str, program: &str, container: &str) -> Option<Failure> {
+    let known = words.contains(REFUSAL) || words.contains("exec failed");
+    let mut reasons = [
+        ("executable file not found", 127, format!("container `{container}` has no program `{program}`")),
+        ("no such file or directory", 127, format!("container `{container}` has no program `{program}`")),
+        ("permission denied", 126, format!("`{program}` in container `{container}` may not be run")),
+        ("exec format error", 126, format!("`{program}` in container `{container}` is no program for this machine")),
+        ("is a directory", 126, format!("`{program}` in container `{container}` is a directory")),
+    ]
+    .into_iter();
+    let (_, code, message) = reasons.find(|(sign, ..)| known && words.contains(sign))?;
+    Some(Failure::Said { message, hint: None, code })
 }
 
 /// The container named, or the first essential one.
@@ -190,6 +128,21 @@ mod tests {
     #[test]
     fn a_container_that_ended_is_no_place_for_a_command() {
         insta::assert_snapshot!(choose(&task(), Some("init")).unwrap_err(), @"container `init` of task 1a2b3c4d does not run");
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_told_as_shells_do() {
+        let words = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nope\": executable \
+                     file not found in $PATH: unknown\r\n";
+        let failure = not_started(words, "nope", "app").unwrap();
+        assert_eq!(failure.exit_code(), 127);
+        insta::assert_snapshot!(failure, @"container `app` has no program `nope`");
+        let denied = "OCI runtime exec failed: exec failed: container_linux.go:380: starting container process caused: \
+                      exec: \"/etc/passwd\": permission denied: unknown";
+        let failure = not_started(denied, "/etc/passwd", "app").unwrap();
+        assert_eq!(failure.exit_code(), 126);
+        insta::assert_snapshot!(failure, @"`/etc/passwd` in container `app` may not be run");
+        assert!(not_started("sh: permission denied", "sh", "app").is_none());
     }
 
     #[test]

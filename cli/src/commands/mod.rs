@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod completions;
 pub(crate) mod dig;
+pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
@@ -15,6 +16,7 @@ pub(crate) mod roles;
 pub(crate) mod run;
 pub(crate) mod scale;
 pub(crate) mod services;
+pub(crate) mod session;
 pub(crate) mod stack_file;
 pub(crate) mod stop;
 pub(crate) mod target;
@@ -84,12 +86,21 @@ pub(crate) enum Verb {
     Stop(stop::Stop),
     Scale(scale::Scale),
     Completions(completions::Completions),
+    Doctor(doctor::Doctor),
     Agent(agent::Agent),
     /// Hold a task's namespaces (run by the agent in a container)
     #[command(hide = true)]
     Pause,
     #[command(hide = true)]
     Resolver(roles::Resolver),
+    /// Relay standard input and output to the agent's socket (run by the command line in the agent's container)
+    #[command(hide = true)]
+    Relay,
+    /// Try what the kernel can (run by `doctor` in a container)
+    #[command(hide = true)]
+    Probe,
+    #[command(hide = true)]
+    Enter(run::Enter),
 }
 
 /// How a listing is printed.

@@ -1,6 +1,9 @@
-//! The data-plane roles: what this binary is in the containers that the agent makes from it. Hidden from people.
+//! What this binary is inside of containers: the data-plane roles, and the relay to the agent. Hidden from people.
 
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -29,4 +32,40 @@ impl Resolver {
 /// Holds a task's namespaces until it is told to end.
 pub(crate) fn pause() -> Result<u8, Failure> {
     ::agent::dataplane::pause::run()
+}
+
+/// Tries what the kernel can, for `ecsnet doctor`.
+pub(crate) async fn probe() -> Result<u8, Failure> {
+    crate::render::json::print_json(&netmodes::probe::run().await)?;
+    Ok(0)
+}
+
+/// What the relay writes first, once it is connected.
+pub(crate) const RELAYING: &str = "relaying\n";
+
+/// Relays standard input and output to the agent's socket (run by the command line in the agent's container).
+pub(crate) fn relay(socket: &Path) -> Result<u8, Failure> {
+    let failed = |source| Failure::System { what: format!("connect to {}", socket.display()), source };
+    let stream = UnixStream::connect(socket).map_err(failed)?;
+    let mut there = stream.try_clone().map_err(failed)?;
+    let mut output = io::stdout();
+    output.write_all(RELAYING.as_bytes()).and_then(|()| output.flush()).map_err(Failure::Output)?;
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut there);
+        // The other direction goes on until the agent has said all.
+        let _ = there.shutdown(Shutdown::Write);
+    });
+    copy_at_once(stream, output.lock()).map_err(Failure::Output)?;
+    Ok(0)
+}
+
+/// As [`io::copy`], but nothing that has come waits for more.
+fn copy_at_once(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        match from.read(&mut chunk)? {
+            0 => return Ok(()),
+            length => to.write_all(&chunk[..length]).and_then(|()| to.flush())?,
+        }
+    }
 }

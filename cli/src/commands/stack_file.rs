@@ -37,7 +37,7 @@ impl StackFile {
         }
         let wrong = loaded.problems.iter().any(|problem| problem.severity == Severity::Error);
         let stack = loaded.stack.filter(|_| !wrong).ok_or(Failure::Shown { code: WRONG_INPUT })?;
-        Ok(UpRequest { stack, secrets: loaded.secrets })
+        Ok(UpRequest { stack, secrets: loaded.secrets, credentials: Vec::new() })
     }
 }
 

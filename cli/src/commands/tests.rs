@@ -38,7 +38,8 @@ fn help_lists_the_commands() {
       stop         Stop a task; its service starts another in its place
       scale        Set how many tasks services should have
       completions  Print the completions for a shell
-      agent        Run the agent itself; other commands start it where none answers
+      doctor       Check what this machine has for ecsnet, and say what to do about what it lacks
+      agent        Start the agent in a container of its own, as other commands do where none answers
 
     Options:
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
@@ -333,15 +334,31 @@ fn help_of_completions() {
 }
 
 #[test]
+fn help_of_doctor() {
+    insta::assert_snapshot!(help("doctor"), @r"
+    Check what this machine has for ecsnet, and say what to do about what it lacks
+
+    Usage: ecsnet doctor [OPTIONS]
+
+    Options:
+      -o, --output <OUTPUT>  How to print it [default: text] [possible values: text, json]
+          --socket <PATH>    The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
+          --data-dir <DIR>   Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+      -h, --help             Print help
+    ");
+}
+
+#[test]
 fn help_of_agent() {
     insta::assert_snapshot!(help("agent"), @r"
-    Run the agent itself; other commands start it where none answers
+    Start the agent in a container of its own, as other commands do where none answers
 
     Usage: ecsnet agent [OPTIONS]
 
     Options:
-          --foreground               Stay in the foreground and log to standard error
-          --healthy-after <SECONDS>  Seconds of RUNNING after which a task without a health check counts as healthy [env: ECSNET_HEALTHY_AFTER] [default: 40]
+          --foreground               Be the agent, as a process of this machine that logs to standard error: for development, as root
+          --stop                     End the agent; what runs goes on without it
+          --healthy-after <SECONDS>  Seconds of RUNNING after which a task without a health check counts as healthy, instead of 40 [env: ECSNET_HEALTHY_AFTER]
           --socket <PATH>            The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
           --data-dir <DIR>           Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help                     Print help

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use ::agent::control::api::{Progress, UpReply};
+use ::agent::control::api::{Progress, UpReply, UpRequest};
 use clap::Args;
 use futures_util::{Stream, StreamExt};
 
@@ -13,7 +13,7 @@ use crate::client::{Client, ClientError};
 use crate::failure::Failure;
 use crate::render::progress::{Display, obstacles};
 use crate::render::{self, table};
-use crate::start_agent;
+use crate::{registry, start_agent};
 
 /// Start a stack, or change it to what its file says now
 #[derive(Debug, Args)]
@@ -36,6 +36,11 @@ impl Up {
         let request = self.file.load()?;
         let name = request.stack.name.to_string();
         let client = start_agent::connect(global).await?;
+        let services = request.stack.services.values();
+        let containers = services.flat_map(|service| &service.task_definition.container_definitions);
+        let (credentials, problems) = registry::credentials(containers.map(|container| container.image.as_str()));
+        problems.iter().for_each(render::warn);
+        let request = UpRequest { credentials, ..request };
         let reply: UpReply = client.post("/up", &[], &request).await?;
         reply.notes.iter().for_each(render::warn);
         render::say(changes(&reply).trim_end());

@@ -9,6 +9,7 @@ pub mod error;
 pub mod link;
 pub mod neighbour;
 pub mod netns;
+pub(crate) mod probe;
 pub mod route;
 pub mod socket;
 pub mod sysctl;

@@ -6,8 +6,9 @@ use rstest::rstest;
 
 use super::definitions::*;
 use super::simulation::*;
+use crate::plan::step::Step;
 use crate::plan::up;
-use crate::runtime::Health;
+use crate::runtime::{Health, labels};
 use crate::spec::ids::ContainerName;
 use crate::spec::task_definition::{Condition, ContainerDefinition};
 use crate::store::state::{StopCode, Task, TaskStatus};
@@ -227,4 +228,32 @@ fn a_container_that_is_being_started_is_waited_for_and_stopped_as_any_other() {
     assert_eq!(stops(&world), before + 1);
     assert_eq!(world.task(&task).status, TaskStatus::Stopped);
     world.assert_complete();
+}
+
+#[test]
+fn a_user_s_command_in_a_task_s_network_is_left_alone_until_the_task_stops() {
+    let mut world = World::up(&stack(vec![service("web", 1, vec![container("app", "web:1")])]));
+    let task = world.live_ids("web")[0].clone();
+    let mut command = world.observed.containers[&world.app(&task, "app")].clone();
+    command.name = "a command".into();
+    command.labels.insert(labels::ROLE.into(), labels::Role::Helper.as_str().into());
+    world.observed.containers.insert(command.name.clone(), command.clone());
+    let removed = |steps: &[Step]| {
+        steps.iter().any(|step| matches!(step, Step::RemoveContainer { name } if *name == command.name))
+    };
+    assert!(!removed(&world.plan().steps));
+    up::stop_task(&mut world.state, &stack_name(), &task, None, world.now);
+    // The simulated Docker does not have it, so what is planned is looked at and not done.
+    while world.task(&task).status < TaskStatus::Stopping {
+        let steps = world.plan().steps;
+        if world.task(&task).status < TaskStatus::Stopping {
+            assert!(!removed(&steps));
+        }
+        steps.into_iter().for_each(|step| {
+            if !removed(std::slice::from_ref(&step)) {
+                world.perform(step)
+            }
+        });
+    }
+    assert!(removed(&world.plan().steps));
 }

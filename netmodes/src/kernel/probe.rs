@@ -1,0 +1,33 @@
+//! Attempts at what not every kernel has; used by [`crate::probe`] alone.
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
+use nix::errno::Errno;
+
+use super::error::KernelError;
+use super::link::LOOPBACK;
+use super::socket::RouteSocket;
+
+/// Makes a bridge.
+pub(crate) async fn bridge(socket: &RouteSocket) -> Result<(), KernelError> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName("probe".to_owned()));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+    let what = || "make a bridge".to_owned();
+    socket.change(what, RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await
+}
+
+/// Asks for netem without saying what it should do: a kernel that has it misses that.
+pub(crate) async fn netem(socket: &RouteSocket) -> Result<(), KernelError> {
+    let mut message = TcMessage::default();
+    message.header.index = LOOPBACK.cast_signed();
+    message.header.parent = TcHandle::ROOT;
+    message.attributes.push(TcAttribute::Kind("netem".to_owned()));
+    let what = || "attach netem".to_owned();
+    match socket.change(what, RouteNetlinkMessage::NewQueueDiscipline(message), NLM_F_CREATE | NLM_F_EXCL).await {
+        Err(KernelError::Refused { errno: Errno::EINVAL, .. }) => Ok(()),
+        outcome => outcome,
+    }
+}
