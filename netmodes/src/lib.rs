@@ -12,5 +12,6 @@ pub mod kernel;
 pub mod network;
 pub mod nft;
 pub mod observe;
+pub mod reach;
 pub mod security;
 pub mod vpc;

@@ -1,9 +1,9 @@
-//! Tracked flows: lists those of one address and deletes them (`conntrack -D -s`, `-d`, `-r`, `-q`).
+//! Tracked flows: lists those of one address and deletes them (`conntrack -D -s`, `-d`, `-r`, `-q`), looks one up (`-G`).
 //!
 //! A flow outlives the ENI that it was allowed for: whoever is leased the address next would get through on the old
 //! answer (pitfall 1). Speaks ctnetlink on a socket of its own; never creates or changes a flow.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr as Endpoint};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::errno::Errno;
@@ -22,6 +22,10 @@ const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
 /// `CTA_IP_V4_SRC` and `CTA_IP_V6_SRC`; the destination's number is one higher.
 const CTA_IP_SRC: [u16; 2] = [1, 3];
 const NESTED: u16 = 1 << 15;
@@ -51,6 +55,23 @@ pub fn remove_flows(netns: &Netns, address: IpAddr) -> Result<usize, KernelError
             }
         }
         Ok(deleted)
+    })?
+}
+
+/// Whether the namespace tracks a flow of TCP (6) or UDP (17) that `source` opened to `destination`: its first packet was not
+/// dropped there, since a flow is entered when a packet of it has passed every chain.
+///
+/// # Errors
+/// When the kernel refuses or knows no connection tracking.
+pub fn is_tracked(netns: &Netns, protocol: u8, source: Endpoint, destination: Endpoint) -> Result<bool, KernelError> {
+    netns.run(|| {
+        let what = || format!("look up the flow from {source} to {destination}");
+        let tuple = tuple(protocol, source, destination);
+        match Connection::open()?.exchange(&what, GET, libc::NLM_F_ACK as u16, source.ip(), &tuple, |_| {}) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_absent() => Ok(false),
+            Err(error) => Err(error),
+        }
     })?
 }
 
@@ -187,6 +208,25 @@ fn filter(address: IpAddr, tuple: u16, side: u16) -> Vec<u8> {
     let mut body = Vec::new();
     attribute(&mut body, tuple | NESTED, &tuple_body);
     attribute(&mut body, CTA_FILTER | NESTED, &flags);
+    body
+}
+
+/// The attribute that names a flow by what its first packet had.
+fn tuple(protocol: u8, source: Endpoint, destination: Endpoint) -> Vec<u8> {
+    let (mut ip, mut ports) = (Vec::new(), Vec::new());
+    for (side, endpoint) in (0..).zip([source, destination]) {
+        match endpoint.ip() {
+            IpAddr::V4(v4) => attribute(&mut ip, CTA_IP_SRC[0] + side, &v4.octets()),
+            IpAddr::V6(v6) => attribute(&mut ip, CTA_IP_SRC[1] + side, &v6.octets()),
+        }
+    }
+    attribute(&mut ports, CTA_PROTO_NUM, &[protocol]);
+    attribute(&mut ports, CTA_PROTO_SRC_PORT, &source.port().to_be_bytes());
+    attribute(&mut ports, CTA_PROTO_DST_PORT, &destination.port().to_be_bytes());
+    let (mut tuple, mut body) = (Vec::new(), Vec::new());
+    attribute(&mut tuple, CTA_TUPLE_IP | NESTED, &ip);
+    attribute(&mut tuple, CTA_TUPLE_PROTO | NESTED, &ports);
+    attribute(&mut body, CTA_TUPLE_ORIG | NESTED, &tuple);
     body
 }
 

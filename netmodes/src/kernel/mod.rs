@@ -7,6 +7,7 @@ pub mod address;
 pub mod conntrack;
 pub mod error;
 pub mod link;
+pub mod listening;
 pub mod neighbour;
 pub mod netns;
 pub mod route;
