@@ -32,6 +32,7 @@ fn main() {
         Verb::Exec(exec) => on_runtime(exec.run(&global)),
         Verb::Run(run) => run.run(&global),
         Verb::Dig(dig) => on_runtime(dig.run(&global)),
+        Verb::Explain(explain) => on_runtime(explain.run(&global)),
         Verb::Stop(stop) => on_runtime(stop.run(&global)),
         Verb::Scale(scale) => on_runtime(scale.run(&global)),
         Verb::Completions(completions) => completions.run(),

@@ -6,6 +6,7 @@
 pub mod api;
 mod change;
 pub mod dig;
+pub mod explain;
 mod failure;
 mod follow;
 pub mod inspect;

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::api::{ErrorReply, Version};
 use super::failure::{Failure, failure};
 use super::view::Lens;
-use super::{change, follow, question};
+use super::{change, explain, follow, question};
 use crate::apply::Applier;
 use crate::reconcile::{Message, Reconciler};
 use crate::spec::ids::StackName;
@@ -70,6 +70,7 @@ pub async fn serve(
         .route("/scale", post(change::scale))
         .route("/inspect", get(question::inspect_one))
         .route("/dig", post(question::ask_resolver))
+        .route("/explain", post(explain::explain))
         .layer(axum::extract::DefaultBodyLimit::max(MOST_BYTES))
         .with_state(server);
     if let Err(error) = axum::serve(listener, router).await {

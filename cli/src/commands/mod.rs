@@ -6,6 +6,7 @@ pub(crate) mod dig;
 pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod logs;
 pub(crate) mod plan;
@@ -79,6 +80,7 @@ pub(crate) enum Verb {
     Exec(exec::Exec),
     Run(run::Run),
     Dig(dig::Dig),
+    Explain(explain::Explain),
     Stop(stop::Stop),
     Scale(scale::Scale),
     Completions(completions::Completions),

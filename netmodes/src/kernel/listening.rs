@@ -35,6 +35,14 @@ pub fn listeners(netns: &Netns, transport: Transport) -> Result<Vec<Listener>, K
     })?
 }
 
+/// The index of a link, which is what a socket that is bound to it has; none when there is no such link.
+///
+/// # Errors
+/// When the namespace cannot be entered.
+pub fn link_index(netns: &Netns, name: &str) -> Result<Option<u32>, KernelError> {
+    netns.run(|| nix::net::if_::if_nametoindex(name).ok())
+}
+
 fn of_family(family: u8, transport: Transport) -> Result<Vec<Listener>, KernelError> {
     const WHAT: &str = "list listening sockets";
     let failed = |source| KernelError::io(WHAT.to_owned(), source);
