@@ -92,7 +92,7 @@ fn rendered(answer: &Explanations) -> String {
         }
         text.push_str(&headline(analysis));
         match told.iter().find(|other| alike(other, analysis)) {
-            Some(other) => text.push_str(&format!("  as for {}\n", called(&other.detail.to))),
+            Some(other) => text.push_str(&format!("  as to {}\n", called(&other.detail.to))),
             None => {
                 text.push_str(&block(analysis));
                 told.push(analysis);

@@ -170,15 +170,17 @@ fn end_of(lens: &Lens<'_>, stack: &StackName, task: &Task) -> End {
 }
 
 fn destination(lens: &Lens<'_>, from: &End, to: &str) -> Result<Destination, ErrorReply> {
+    // Its name leads to the task's address, and is of no use here.
+    let inside = |address| Ok(Destination::Addresses(vec![(address, Some(End { name: None, ..from.clone() }))]));
     if to == "localhost" {
-        return Ok(Destination::Addresses(vec![(Ipv4Addr::LOCALHOST.into(), Some(from.clone()))]));
+        return inside(Ipv4Addr::LOCALHOST.into());
     }
     if let Ok(address) = to.parse::<IpAddr>() {
         if address.is_ipv6() {
             return Err(wrong(format!("`{to}`: IPv6 is not emulated"), None));
         }
         if address.is_loopback() {
-            return Ok(Destination::Addresses(vec![(address, Some(from.clone()))]));
+            return inside(address);
         }
         return Ok(addresses(lens, &from.stack, &[address]));
     }
