@@ -5,6 +5,7 @@
 mod awsvpc;
 mod crash;
 mod discovery;
+mod explain;
 mod faults;
 mod security_groups;
 mod services;

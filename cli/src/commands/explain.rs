@@ -18,7 +18,7 @@ pub(crate) struct Explain {
     /// Who opens the connection: a task, a service (its first RUNNING task) or STACK/SERVICE
     #[arg(value_name = "FROM")]
     from: String,
-    /// To whom: a task, a service (all its tasks), STACK/SERVICE, a DNS name or an address [default PORT: all that the task definition maps]
+    /// To whom: a task, a service (all its tasks), STACK/SERVICE, a DNS name or an address; without PORT all that the task definition maps
     #[arg(value_name = "TO[:PORT]")]
     to: String,
     /// Over what [default: as the port is mapped, else tcp]
@@ -180,4 +180,84 @@ fn block(analysis: &Analysis) -> String {
         text.push_str(&format!("  !! {disagreement}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn step(about: &str, passes: Option<bool>, text: &str) -> Value {
+        json!({ "about": about, "passes": passes, "code": null, "text": text, "remedy": null })
+    }
+
+    fn path(task: &str, steps: Vec<Value>, foreseen: Value, probe: Value, disagreement: Value) -> Value {
+        let reachable = foreseen == "connected" && disagreement.is_null();
+        let end = |service: &str, task: &str| json!({ "service": service, "taskId": task, "address": "10.0.0.5" });
+        json!({ "NetworkPathFound": reachable, "Explanations": [], "ecsnet": {
+            "from": end("shop/web", "1a2b3c4d0000"), "to": end("shop/users", task), "protocol": "tcp", "port": 8080,
+            "steps": steps, "foreseen": foreseen, "probe": probe, "disagreement": disagreement, "reachable": reachable,
+        } })
+    }
+
+    fn text(paths: Vec<Value>) -> String {
+        let answer = json!({ "NetworkInsightsAnalyses": paths, "ecsnet": { "reachable": false, "notes": [] } });
+        rendered(&serde_json::from_value(answer).unwrap())
+    }
+
+    fn seen(outcome: &str, microseconds: u64) -> Value {
+        json!({ "seen": { "outcome": outcome, "microseconds": microseconds } })
+    }
+
+    #[test]
+    fn a_path_reads_step_by_step_with_what_to_add_and_the_proof() {
+        let mut ingress =
+            step("ingress", Some(false), "no ingress rule of `users` lets in tcp/8080 from 10.0.0.4 (`web`)");
+        ingress["code"] = json!("ENI_SG_RULES_MISMATCH");
+        ingress["remedy"] = json!("add to `securityGroups.users.ingress`: `{ port: 8080, from: web }`");
+        let steps = || {
+            vec![
+                step("name", None, "`users.shop.local` leads here"),
+                step("route", Some(true), "10.0.0.5 is local"),
+                ingress.clone(),
+            ]
+        };
+        let paths = ["5e6f7a8b0000", "6f7a8b9c0000"]
+            .map(|task| path(task, steps(), json!("timedOut"), seen("timedOut", 2_001_300), Value::Null));
+        insta::assert_snapshot!(text(paths.to_vec()), @r"
+        shop/web (1a2b3c4d, 10.0.0.5) -> shop/users (5e6f7a8b, 10.0.0.5) tcp/8080: NOT REACHABLE
+          -- name      `users.shop.local` leads here
+          ok route     10.0.0.5 is local
+          NO ingress   ENI_SG_RULES_MISMATCH: no ingress rule of `users` lets in tcp/8080 from 10.0.0.4 (`web`)
+             remedy    add to `securityGroups.users.ingress`: `{ port: 8080, from: web }`
+          NO probe     timed out after 2001.3 ms, as the analysis says
+
+        shop/web (1a2b3c4d, 10.0.0.5) -> shop/users (6f7a8b9c, 10.0.0.5) tcp/8080: NOT REACHABLE
+          as to shop/users (5e6f7a8b, 10.0.0.5)
+
+        0 of 2 reachable
+        ");
+    }
+
+    #[test]
+    fn a_disagreement_is_not_to_be_overlooked() {
+        let said = json!("by the analysis it is answered, but the probe was dropped");
+        let steps = vec![step("route", Some(true), "10.0.0.5 is local")];
+        insta::assert_snapshot!(text(vec![path("5e6f7a8b0000", steps, json!("connected"), seen("timedOut", 2_000_000), said)]), @r"
+        shop/web (1a2b3c4d, 10.0.0.5) -> shop/users (5e6f7a8b, 10.0.0.5) tcp/8080: DISAGREEMENT
+          ok route     10.0.0.5 is local
+          NO probe     timed out after 2000.0 ms, which is NOT what the analysis says
+          !! by the analysis it is answered, but the probe was dropped
+        ");
+    }
+
+    #[test]
+    fn a_port_follows_the_last_colon() {
+        assert_eq!(with_port("users:80").unwrap(), ("users", Some(80)));
+        assert_eq!(with_port("shop/users").unwrap(), ("shop/users", None));
+        assert_eq!(with_port("2600:1f00::1").unwrap(), ("2600:1f00::1", None));
+        for wrong in ["users:0", "users:65536", "users:http", "users:"] {
+            assert_eq!(with_port(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
 }
