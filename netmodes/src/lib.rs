@@ -7,6 +7,7 @@
 //! The agent calls [`network::VpcNetwork`] and nothing below it.
 
 pub mod awsvpc;
+pub mod flow_log;
 pub mod ids;
 pub mod kernel;
 pub mod network;

@@ -8,6 +8,7 @@ mod change;
 pub mod dig;
 pub mod explain;
 mod failure;
+mod flow_log;
 mod follow;
 pub mod inspect;
 mod question;

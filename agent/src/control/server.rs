@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::api::{ErrorReply, Version};
 use super::failure::{Failure, failure};
+use super::flow_log::Watches;
 use super::view::Lens;
-use super::{change, explain, follow, question};
+use super::{change, explain, flow_log, follow, question};
 use crate::apply::Applier;
 use crate::reconcile::{Message, Reconciler};
 use crate::spec::ids::StackName;
@@ -38,7 +39,8 @@ pub struct Identity {
 pub(super) struct Server {
     identity: Identity,
     build: Arc<str>,
-    sender: mpsc::UnboundedSender<Message>,
+    pub(super) sender: mpsc::UnboundedSender<Message>,
+    pub(super) watches: Arc<Watches>,
     pub(super) changed: watch::Receiver<u64>,
     shutdown: Arc<watch::Sender<bool>>,
 }
@@ -52,7 +54,8 @@ pub async fn serve(
     shutdown: watch::Sender<bool>,
 ) {
     let build = own_build();
-    let server = Server { identity, build: build.into(), sender, changed, shutdown: Arc::new(shutdown) };
+    let watches = Arc::default();
+    let server = Server { identity, build: build.into(), sender, watches, changed, shutdown: Arc::new(shutdown) };
     let router = Router::new()
         .route("/version", get(version))
         .route("/shutdown", post(stop_agent))
@@ -71,6 +74,7 @@ pub async fn serve(
         .route("/inspect", get(question::inspect_one))
         .route("/dig", post(question::ask_resolver))
         .route("/explain", post(explain::explain))
+        .route("/flow-log", get(flow_log::flow_log))
         .layer(axum::extract::DefaultBodyLimit::max(MOST_BYTES))
         .with_state(server);
     if let Err(error) = axum::serve(listener, router).await {

@@ -14,7 +14,7 @@ use super::step::Step;
 use super::tasks::is_off_the_network;
 use crate::observe::{HolderId, Observed, ObservedNetwork};
 use crate::project::dns;
-use crate::project::security_groups::{router, ruleset};
+use crate::project::security_groups::{filter, router};
 use crate::runtime::{ContainerSpec, ContainerState, labels};
 use crate::spec::ids::StackName;
 use crate::store::state::{StackState, State, Task, TaskStatus};
@@ -98,7 +98,7 @@ impl Stack<'_> {
         };
         let network = self.observed.network(self.name, vpc)?;
         let stack = self.name.clone();
-        let wanted = ruleset(self.stack, |eni| matches!(network.links.get(eni), Some(None)));
+        let wanted = filter(self.name, self.stack, network, self.observed);
         if network.filter.as_ref() != Some(&wanted) {
             steps.push(Step::ApplyFilter { stack: stack.clone(), vpc: vpc.to_owned(), ruleset: Box::new(wanted) });
         }

@@ -7,6 +7,7 @@ pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
+pub(crate) mod flow_log;
 pub(crate) mod inspect;
 pub(crate) mod logs;
 pub(crate) mod plan;
@@ -81,6 +82,7 @@ pub(crate) enum Verb {
     Run(run::Run),
     Dig(dig::Dig),
     Explain(explain::Explain),
+    FlowLog(flow_log::FlowLog),
     Stop(stop::Stop),
     Scale(scale::Scale),
     Completions(completions::Completions),

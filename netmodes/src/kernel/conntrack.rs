@@ -75,6 +75,15 @@ pub fn is_tracked(netns: &Netns, protocol: u8, source: Endpoint, destination: En
     })?
 }
 
+/// Hands out the description of every IPv4 flow of the namespace; with a torn dump some come twice.
+pub(super) fn each_flow(netns: &Netns, mut each: impl FnMut(&[u8]) + Send) -> Result<(), KernelError> {
+    netns.run(|| {
+        let any = IpAddr::from([0; 4]);
+        let what = || "list the tracked flows".to_owned();
+        Connection::open()?.exchange(&what, GET, libc::NLM_F_DUMP as u16, any, &[], &mut each).map(drop)
+    })?
+}
+
 struct Connection {
     socket: Socket,
     sequence: u32,
@@ -153,14 +162,14 @@ impl Connection {
     }
 }
 
-struct Message<'a> {
-    kind: u16,
+pub(super) struct Message<'a> {
+    pub(super) kind: u16,
     flags: u16,
-    sequence: u32,
-    body: &'a [u8],
+    pub(super) sequence: u32,
+    pub(super) body: &'a [u8],
 }
 
-fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let header: &[u8; HEADER] = datagram.first_chunk()?;
         let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
@@ -176,8 +185,19 @@ fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
+/// The attributes in a buffer, as type and payload, in order.
+pub(super) fn attributes(mut buffer: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let [l0, l1, k0, k1] = *buffer.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let payload = buffer.get(4..length)?;
+        buffer = buffer.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([k0, k1]) & 0x3fff, payload))
+    })
+}
+
 /// Copies what names a flow for deletion out of its description.
-fn name_of(body: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn name_of(body: &[u8]) -> Option<Vec<u8>> {
     let mut rest = body.get(GENERIC..)?;
     let mut name = Vec::new();
     while let Some([l0, l1, k0, k1]) = rest.first_chunk() {
@@ -230,7 +250,7 @@ fn tuple(protocol: u8, source: Endpoint, destination: Endpoint) -> Vec<u8> {
     body
 }
 
-fn attribute(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn attribute(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
     // Nothing here comes near 64 kB.
     into.extend(((value.len() + 4) as u16).to_ne_bytes());
     into.extend(kind.to_ne_bytes());

@@ -13,6 +13,7 @@ use crate::control::api::{ErrorReply, Target};
 use crate::control::target;
 use crate::control::view::Lens;
 use crate::plan::health::{self, HealthStatus};
+use crate::project::security_groups;
 use crate::spec::ids::{ServiceName, StackName, TaskId};
 use crate::spec::task_definition::{TaskDefinition, TransportProtocol};
 use crate::store::state::{StackRecord, Task, TaskStatus};
@@ -104,9 +105,9 @@ pub(super) fn read(lens: &Lens<'_>, request: &ExplainRequest) -> Result<Question
     let sender = sender(lens, first).ok_or_else(|| wrong(format!("task {} is gone", first.task_id), None))?;
     let destination = destination(lens, &sender.end, &request.to)?;
     let in_force = sender.ruleset.as_deref();
-    let wished = lens.state.stack(&sender.end.stack).map(|stack| {
-        let links = lens.observed.networks.get(&sender.end.stack).map(|n| &n.links);
-        crate::project::security_groups::ruleset(stack, |eni| links.is_some_and(|l| matches!(l.get(eni), Some(None))))
+    let wished = lens.state.stack(&sender.end.stack).and_then(|stack| {
+        let network = lens.observed.networks.get(&sender.end.stack)?;
+        Some(security_groups::filter(&sender.end.stack, stack, network, lens.observed))
     });
     if in_force != wished.as_ref() {
         notes.push("the stack is being changed: the rules in force are not yet those of its file".to_owned());
