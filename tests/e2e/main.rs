@@ -7,6 +7,7 @@ mod crash;
 mod discovery;
 mod explain;
 mod faults;
+mod flow_log;
 mod security_groups;
 mod services;
 mod tasks;
