@@ -12,9 +12,11 @@ use crate::{render, start_agent};
 
 /// Show accepted and rejected flows, as VPC Flow Logs does
 #[derive(Debug, Args)]
-#[command(after_help = "Each line is a record of version 2: version account interface source destination source-port \
-    destination-port protocol packets bytes start end ACCEPT|REJECT OK. A flow between two tasks is seen at both interfaces. \
-    Flows are logged only while this command runs")]
+#[command(
+    after_help = "A line is a record of version 2: version, account, interface, source, destination, their ports,
+protocol, packets, bytes, start, end, ACCEPT or REJECT, OK. A flow between two tasks is seen at both
+interfaces. Flows are logged only while this command runs."
+)]
 pub(crate) struct FlowLog {
     /// Of these interfaces only: a task, a service, STACK/SERVICE or a stack
     #[arg(value_name = "TARGET")]

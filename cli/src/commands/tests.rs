@@ -36,6 +36,7 @@ fn help_lists_the_commands() {
       run          Run a command of this machine inside a task's network
       dig          Ask a stack's resolver
       explain      Say whether a connection gets through, and which rule decides
+      flow-log     Show accepted and rejected flows, as VPC Flow Logs does
       stop         Stop a task; its service starts another in its place
       scale        Set how many tasks services should have
       completions  Print the completions for a shell
@@ -300,6 +301,28 @@ fn help_of_explain() {
       -h, --help                 Print help
 
     Exit code: 0 it gets through, 1 it does not (or analysis and probe disagree), 2 the question is wrong
+    ");
+}
+
+#[test]
+fn help_of_flow_log() {
+    insta::assert_snapshot!(help("flow-log"), @r"
+    Show accepted and rejected flows, as VPC Flow Logs does
+
+    Usage: ecsnet flow-log [OPTIONS] [TARGET]
+
+    Arguments:
+      [TARGET]  Of these interfaces only: a task, a service, STACK/SERVICE or a stack
+
+    Options:
+      -f, --follow          Go on until Ctrl-C; without it, one window of some seconds is shown
+          --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+      -h, --help            Print help
+
+    A line is a record of version 2: version, account, interface, source, destination, their ports,
+    protocol, packets, bytes, start, end, ACCEPT or REJECT, OK. A flow between two tasks is seen at both
+    interfaces. Flows are logged only while this command runs.
     ");
 }
 
