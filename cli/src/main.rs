@@ -37,6 +37,8 @@ fn main() {
         Verb::Run(run) => run.run(&global),
         Verb::Forward(forward) => on_runtime(forward.run(&global)),
         Verb::Dig(dig) => on_runtime(dig.run(&global)),
+        Verb::Explain(explain) => on_runtime(explain.run(&global)),
+        Verb::FlowLog(flow_log) => on_runtime(flow_log.run(&global)),
         Verb::Stop(stop) => on_runtime(stop.run(&global)),
         Verb::Scale(scale) => on_runtime(scale.run(&global)),
         Verb::Completions(completions) => completions.run(),

@@ -7,6 +7,7 @@
 //! The agent calls [`network::VpcNetwork`] and nothing below it.
 
 pub mod awsvpc;
+pub mod flow_log;
 mod host_link;
 pub mod ids;
 pub mod kernel;
@@ -14,5 +15,6 @@ pub mod network;
 pub mod nft;
 pub mod observe;
 pub mod probe;
+pub mod reach;
 pub mod security;
 pub mod vpc;

@@ -126,6 +126,15 @@ impl VpcNetwork {
         })?
     }
 
+    /// Has tracked flows counted, or not: flows that begin from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn ensure_accounting(&self, on: bool) -> Result<(), KernelError> {
+        let value = if on { "1" } else { "0" };
+        sysctl::ensure(&self.netns, &[Sysctl::optional("netfilter/nf_conntrack_acct", value)])
+    }
+
     /// Reads the whole namespace back.
     ///
     /// # Errors

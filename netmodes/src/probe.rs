@@ -176,6 +176,7 @@ fn ruleset(internet: bool) -> Ruleset {
     let rules = SecurityGroup { id: group.clone(), name: "probe".to_owned(), ingress, egress: egress.collect() };
     let eni = eni();
     Ruleset {
+        flow_log: false,
         router: router(internet),
         groups: BTreeMap::from([(group, rules)]),
         enis: BTreeMap::from([(eni.id.clone(), eni)]),

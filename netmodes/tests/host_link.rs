@@ -57,6 +57,7 @@ async fn the_host_gets_where_an_ingress_rule_names_it_and_nothing_gets_out_to_it
     };
     let eni = Eni { groups: vec![group.clone()], ..task.eni.clone() };
     let ruleset = Ruleset {
+        flow_log: false,
         router: router.clone(),
         groups: BTreeMap::from([(group, rules)]),
         enis: BTreeMap::from([(eni.id.clone(), eni)]),

@@ -60,6 +60,7 @@ fn stack() -> Ruleset {
     );
     let mut stack = ruleset(vec![web, db], vec![eni(4, &[1]), eni(5, &[2, 1])]);
     stack.router.internet = true;
+    stack.flow_log = true;
     stack
 }
 

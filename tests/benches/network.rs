@@ -218,5 +218,5 @@ fn ruleset() -> Outcome<Ruleset> {
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>((id, group))
     };
     let groups = (0..GROUPS).map(group).collect::<Outcome<BTreeMap<_, _>>>()?;
-    Ok(Ruleset { router, groups, enis: BTreeMap::new() })
+    Ok(Ruleset { router, groups, enis: BTreeMap::new(), flow_log: false })
 }

@@ -172,7 +172,14 @@ impl Applier {
             }
             Step::ApplyFilter { stack, vpc, ruleset } => {
                 let network = self.networks.open(&vpc).await?;
+                // Flows are counted only while the filter logs, so that what is left of a log is seen by its rules alone.
+                if !ruleset.flow_log {
+                    network.links.ensure_accounting(false)?;
+                }
                 network.ensure_filter(&ruleset)?;
+                if ruleset.flow_log {
+                    network.links.ensure_accounting(true)?;
+                }
                 Ok(vec![Seen::Filter(stack, network.holder.clone(), ruleset)])
             }
             Step::BuildRouter { stack, vpc, router } => {

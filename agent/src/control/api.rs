@@ -347,6 +347,24 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// A line of `flow-log`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FlowLogLine {
+    /// What happens from now on will be seen.
+    #[serde(rename_all = "camelCase")]
+    Started {
+        /// How long one window takes.
+        seconds: u64,
+    },
+    /// A record.
+    #[serde(rename_all = "camelCase")]
+    Record {
+        /// In the default format of version 2.
+        line: String,
+    },
+}
+
 /// StopTask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use netmodes::kernel::netns::Netns;
 
 use super::api::{DigReply, DigRequest, ErrorReply};
@@ -62,8 +62,38 @@ pub async fn ask_socket(dir: &Path, query: Query) -> Result<DigReply, ErrorReply
 /// # Errors
 /// When the namespace cannot be entered or no answer comes.
 pub async fn ask_from(pid: i32, server: IpAddr, from: String, query: Query) -> Result<DigReply, ErrorReply> {
-    let wire = encode(&query)?;
     let started = Instant::now();
+    let answer = exchange(pid, server, encode(&query)?).await?;
+    read(&query, &answer, format!("{server}, from {from}"), started)
+}
+
+/// What a name was answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// NOERROR, NXDOMAIN, SERVFAIL, …
+    pub status: String,
+    /// The A records' addresses, in the order of the answer.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Asks `server` from inside a task's namespace for the addresses of a name.
+///
+/// # Errors
+/// When the namespace cannot be entered, the name is none, or no answer comes.
+pub async fn addresses_from(pid: i32, server: IpAddr, name: &str) -> Result<Addresses, ErrorReply> {
+    let mut parsed = Name::from_utf8(name).map_err(|error| wrong(format!("`{name}` is not a DNS name: {error}")))?;
+    parsed.set_fqdn(true);
+    let answer = exchange(pid, server, encode(&Query::query(parsed, RecordType::A))?).await?;
+    let message = message(&answer)?;
+    let addresses = message.answers.iter().filter_map(|record| match &record.data {
+        RData::A(address) => Some(IpAddr::V4(address.0)),
+        _ => None,
+    });
+    Ok(Addresses { status: status(message.metadata.response_code), addresses: addresses.collect() })
+}
+
+/// One question over UDP, and its answer, in wire form.
+async fn exchange(pid: i32, server: IpAddr, wire: Vec<u8>) -> Result<Vec<u8>, ErrorReply> {
     let exchange = move || -> Result<Vec<u8>, String> {
         let netns = Netns::of_process(pid).map_err(|error| chain(&error))?;
         let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
@@ -80,7 +110,11 @@ pub async fn ask_from(pid: i32, server: IpAddr, from: String, query: Query) -> R
         talk().map_err(|error| format!("no answer from {server}: {error}"))
     };
     let answer = tokio::task::spawn_blocking(exchange).await.map_err(|error| failed(error.to_string()))?;
-    read(&query, &answer.map_err(failed)?, format!("{server}, from {from}"), started)
+    answer.map_err(failed)
+}
+
+fn message(wire: &[u8]) -> Result<Message, ErrorReply> {
+    Message::from_vec(wire).map_err(|error| failed(format!("an answer that is no DNS message: {error}")))
 }
 
 fn encode(query: &Query) -> Result<Vec<u8>, ErrorReply> {
@@ -91,8 +125,7 @@ fn encode(query: &Query) -> Result<Vec<u8>, ErrorReply> {
 }
 
 fn read(query: &Query, wire: &[u8], server: String, started: Instant) -> Result<DigReply, ErrorReply> {
-    let message =
-        Message::from_vec(wire).map_err(|error| failed(format!("an answer that is no DNS message: {error}")))?;
+    let message = message(wire)?;
     let lines = |records: &[Record]| records.iter().map(line).collect();
     Ok(DigReply {
         name: query.name().to_utf8(),

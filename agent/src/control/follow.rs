@@ -20,7 +20,7 @@ use crate::runtime::{Docker, LogOptions, OutputStream};
 use crate::spec::ids::StackName;
 
 /// One JSON value a line.
-fn lines<T: Serialize>(values: impl Stream<Item = T> + Send + 'static) -> Response {
+pub(super) fn lines<T: Serialize>(values: impl Stream<Item = T> + Send + 'static) -> Response {
     let body = values.map(|value| {
         let mut line = serde_json::to_vec(&value)?;
         line.push(b'\n');

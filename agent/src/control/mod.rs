@@ -6,7 +6,9 @@
 pub mod api;
 mod change;
 pub mod dig;
+pub mod explain;
 mod failure;
+mod flow_log;
 mod follow;
 mod forward;
 pub mod inspect;

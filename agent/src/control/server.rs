@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::api::{ErrorReply, Version};
 use super::failure::{Failure, failure};
+use super::flow_log::Watches;
 use super::view::Lens;
-use super::{change, follow, forward, question};
+use super::{change, explain, flow_log, follow, forward, question};
 use crate::apply::Applier;
 use crate::reconcile::{Message, Reconciler};
 use crate::runtime::keyring::Keyring;
@@ -42,7 +43,8 @@ pub(super) struct Server {
     identity: Identity,
     build: Arc<str>,
     pub(super) keyring: Keyring,
-    sender: mpsc::UnboundedSender<Message>,
+    pub(super) sender: mpsc::UnboundedSender<Message>,
+    pub(super) watches: Arc<Watches>,
     pub(super) changed: watch::Receiver<u64>,
     shutdown: Arc<watch::Sender<bool>>,
 }
@@ -57,7 +59,8 @@ pub async fn serve(
     keyring: Keyring,
 ) {
     let build = own_build();
-    let server = Server { identity, build: build.into(), keyring, sender, changed, shutdown: Arc::new(shutdown) };
+    let (build, watches, shutdown) = (build.into(), Arc::default(), Arc::new(shutdown));
+    let server = Server { identity, build, keyring, sender, watches, changed, shutdown };
     let router = Router::new()
         .route("/version", get(version))
         .route("/shutdown", post(stop_agent))
@@ -77,6 +80,8 @@ pub async fn serve(
         .route("/scale", post(change::scale))
         .route("/inspect", get(question::inspect_one))
         .route("/dig", post(question::ask_resolver))
+        .route("/explain", post(explain::explain))
+        .route("/flow-log", get(flow_log::flow_log))
         .layer(axum::extract::DefaultBodyLimit::max(MOST_BYTES))
         .with_state(server);
     if let Err(error) = axum::serve(listener, router).await {

@@ -377,8 +377,7 @@ impl Lens<'_> {
     /// Whether filter and zone in force are those that the state asks for, and every task in service is seen to be linked.
     fn is_published(&self, name: &StackName, stack: &StackState) -> bool {
         let Some(network) = self.observed.networks.get(name) else { return false };
-        let ruleset =
-            crate::project::security_groups::ruleset(stack, |eni| matches!(network.links.get(eni), Some(None)));
+        let ruleset = crate::project::security_groups::filter(name, stack, network, self.observed);
         let zone = crate::project::dns::zone(name, stack, self.observed, self.setting);
         let in_service = stack.tasks.values().filter(|t| t.is_wanted() && t.status == TaskStatus::Running);
         let mut linked = in_service.map(|task| {

@@ -30,6 +30,8 @@ pub struct Observed {
     pub cleared: BTreeSet<TaskId>,
     /// Pulls that run: reference, and where it stands.
     pub pulls: BTreeMap<String, String>,
+    /// How many follow the flow log of a VPC; a stack that nobody follows is not in here.
+    pub flow_log_followers: BTreeMap<StackName, usize>,
     /// Steps that failed and will be tried again: what the step is, and in whose words it failed.
     pub failing: BTreeMap<String, String>,
     /// Steps that run: what each is about ([`crate::plan::step::Step::object`]). What it will have made is not seen yet.

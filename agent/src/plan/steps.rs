@@ -14,7 +14,7 @@ use super::tasks::{is_cleared, is_off_the_network};
 use super::{Setting, mounts};
 use crate::observe::{HolderId, Observed, ObservedNetwork};
 use crate::project::dns;
-use crate::project::security_groups::{router, ruleset};
+use crate::project::security_groups::{filter, router};
 use crate::runtime::labels::Role;
 use crate::runtime::{ContainerSpec, ContainerState, ObservedContainer, labels};
 use crate::spec::ids::{StackName, TaskId};
@@ -111,7 +111,7 @@ impl Stack<'_> {
         };
         let network = self.observed.network(self.name, vpc)?;
         let stack = self.name.clone();
-        let wanted = ruleset(self.stack, |eni| matches!(network.links.get(eni), Some(None)));
+        let wanted = filter(self.name, self.stack, network, self.observed);
         if network.filter.as_ref() != Some(&wanted) {
             steps.push(Step::ApplyFilter { stack: stack.clone(), vpc: vpc.to_owned(), ruleset: Box::new(wanted) });
         }

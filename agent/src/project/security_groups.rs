@@ -8,6 +8,8 @@ use netmodes::vpc::eni::Eni;
 use netmodes::vpc::router::{Router, host_link_name};
 use netmodes::vpc::subnet::Subnet;
 
+use crate::observe::{Observed, ObservedNetwork};
+use crate::spec::ids::StackName;
 use crate::spec::security_group as named;
 use crate::store::state::{StackRecord, StackState, TaskStatus};
 
@@ -58,7 +60,13 @@ pub fn ruleset(stack: &StackState, unlinked: impl Fn(&EniId) -> bool) -> Ruleset
         let known = task.eni.groups.iter().filter(|g| groups.contains_key(g)).cloned().collect();
         (task.eni.id.clone(), Eni { groups: known, ..task.eni.clone() })
     });
-    Ruleset { router: router(record), enis: enis.collect(), groups }
+    Ruleset { router: router(record), enis: enis.collect(), groups, flow_log: false }
+}
+
+/// What the filter of a stack's VPC should be now: as the links are, and with a log while somebody follows it.
+pub fn filter(name: &StackName, stack: &StackState, network: &ObservedNetwork, observed: &Observed) -> Ruleset {
+    let ruleset = ruleset(stack, |eni| matches!(network.links.get(eni), Some(None)));
+    Ruleset { flow_log: observed.flow_log_followers.contains_key(name), ..ruleset }
 }
 
 fn rules(rules: &[named::Rule], record: &StackRecord) -> Vec<Rule> {

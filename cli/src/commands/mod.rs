@@ -7,6 +7,8 @@ pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod explain;
+pub(crate) mod flow_log;
 pub(crate) mod forward;
 pub(crate) mod inspect;
 pub(crate) mod logs;
@@ -83,6 +85,8 @@ pub(crate) enum Verb {
     Run(run::Run),
     Forward(forward::Forward),
     Dig(dig::Dig),
+    Explain(explain::Explain),
+    FlowLog(flow_log::FlowLog),
     Stop(stop::Stop),
     Scale(scale::Scale),
     Completions(completions::Completions),

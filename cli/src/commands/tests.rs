@@ -35,6 +35,8 @@ fn help_lists_the_commands() {
       exec         Run a command in a container of a task
       run          Run a command of this machine inside a task's network
       dig          Ask a stack's resolver
+      explain      Say whether a connection gets through, and which rule decides
+      flow-log     Show accepted and rejected flows, as VPC Flow Logs does
       stop         Stop a task; its service starts another in its place
       scale        Set how many tasks services should have
       completions  Print the completions for a shell
@@ -278,6 +280,50 @@ fn help_of_dig() {
           --socket <PATH>    The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
           --data-dir <DIR>   Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help             Print help
+    ");
+}
+
+#[test]
+fn help_of_explain() {
+    insta::assert_snapshot!(help("explain"), @r"
+    Say whether a connection gets through, and which rule decides
+
+    Usage: ecsnet explain [OPTIONS] <FROM> <TO[:PORT]>
+
+    Arguments:
+      <FROM>       Who opens the connection: a task, a service (its first RUNNING task) or STACK/SERVICE
+      <TO[:PORT]>  To whom: a task, a service (all its tasks), STACK/SERVICE, a DNS name or an address; without PORT all that the task definition maps
+
+    Options:
+          --protocol <PROTOCOL>  Over what [default: as the port is mapped, else tcp] [possible values: tcp, udp, icmp]
+      -o, --output <OUTPUT>      How to print the answer [default: text] [possible values: text, json]
+          --socket <PATH>        The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
+          --data-dir <DIR>       Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+      -h, --help                 Print help
+
+    Exit code: 0 it gets through, 1 it does not (or analysis and probe disagree), 2 the question is wrong
+    ");
+}
+
+#[test]
+fn help_of_flow_log() {
+    insta::assert_snapshot!(help("flow-log"), @r"
+    Show accepted and rejected flows, as VPC Flow Logs does
+
+    Usage: ecsnet flow-log [OPTIONS] [TARGET]
+
+    Arguments:
+      [TARGET]  Of these interfaces only: a task, a service, STACK/SERVICE or a stack
+
+    Options:
+      -f, --follow          Go on until Ctrl-C; without it, one window of some seconds is shown
+          --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+      -h, --help            Print help
+
+    A line is a record of version 2: version, account, interface, source, destination, their ports,
+    protocol, packets, bytes, start, end, ACCEPT or REJECT, OK. A flow between two tasks is seen at both
+    interfaces. Flows are logged only while this command runs.
     ");
 }
 

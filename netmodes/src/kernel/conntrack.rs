@@ -1,9 +1,9 @@
-//! Tracked flows: lists those of one address and deletes them (`conntrack -D -s`, `-d`, `-r`, `-q`).
+//! Tracked flows: lists those of one address and deletes them (`conntrack -D -s`, `-d`, `-r`, `-q`), looks one up (`-G`).
 //!
 //! A flow outlives the ENI that it was allowed for: whoever is leased the address next would get through on the old
 //! answer (pitfall 1). Speaks ctnetlink on a socket of its own; never creates or changes a flow.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr as Endpoint};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::errno::Errno;
@@ -22,6 +22,10 @@ const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
 /// `CTA_IP_V4_SRC` and `CTA_IP_V6_SRC`; the destination's number is one higher.
 const CTA_IP_SRC: [u16; 2] = [1, 3];
 const NESTED: u16 = 1 << 15;
@@ -51,6 +55,32 @@ pub fn remove_flows(netns: &Netns, address: IpAddr) -> Result<usize, KernelError
             }
         }
         Ok(deleted)
+    })?
+}
+
+/// Whether the namespace tracks a flow of TCP (6) or UDP (17) that `source` opened to `destination`: its first packet was not
+/// dropped there, since a flow is entered when a packet of it has passed every chain.
+///
+/// # Errors
+/// When the kernel refuses or knows no connection tracking.
+pub fn is_tracked(netns: &Netns, protocol: u8, source: Endpoint, destination: Endpoint) -> Result<bool, KernelError> {
+    netns.run(|| {
+        let what = || format!("look up the flow from {source} to {destination}");
+        let tuple = tuple(protocol, source, destination);
+        match Connection::open()?.exchange(&what, GET, libc::NLM_F_ACK as u16, source.ip(), &tuple, |_| {}) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_absent() => Ok(false),
+            Err(error) => Err(error),
+        }
+    })?
+}
+
+/// Hands out the description of every IPv4 flow of the namespace; with a torn dump some come twice.
+pub(super) fn each_flow(netns: &Netns, mut each: impl FnMut(&[u8]) + Send) -> Result<(), KernelError> {
+    netns.run(|| {
+        let any = IpAddr::from([0; 4]);
+        let what = || "list the tracked flows".to_owned();
+        Connection::open()?.exchange(&what, GET, libc::NLM_F_DUMP as u16, any, &[], &mut each).map(drop)
     })?
 }
 
@@ -132,14 +162,14 @@ impl Connection {
     }
 }
 
-struct Message<'a> {
-    kind: u16,
+pub(super) struct Message<'a> {
+    pub(super) kind: u16,
     flags: u16,
-    sequence: u32,
-    body: &'a [u8],
+    pub(super) sequence: u32,
+    pub(super) body: &'a [u8],
 }
 
-fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let header: &[u8; HEADER] = datagram.first_chunk()?;
         let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
@@ -155,8 +185,19 @@ fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
+/// The attributes in a buffer, as type and payload, in order.
+pub(super) fn attributes(mut buffer: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let [l0, l1, k0, k1] = *buffer.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let payload = buffer.get(4..length)?;
+        buffer = buffer.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([k0, k1]) & 0x3fff, payload))
+    })
+}
+
 /// Copies what names a flow for deletion out of its description.
-fn name_of(body: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn name_of(body: &[u8]) -> Option<Vec<u8>> {
     let mut rest = body.get(GENERIC..)?;
     let mut name = Vec::new();
     while let Some([l0, l1, k0, k1]) = rest.first_chunk() {
@@ -190,7 +231,26 @@ fn filter(address: IpAddr, tuple: u16, side: u16) -> Vec<u8> {
     body
 }
 
-fn attribute(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
+/// The attribute that names a flow by what its first packet had.
+fn tuple(protocol: u8, source: Endpoint, destination: Endpoint) -> Vec<u8> {
+    let (mut ip, mut ports) = (Vec::new(), Vec::new());
+    for (side, endpoint) in (0..).zip([source, destination]) {
+        match endpoint.ip() {
+            IpAddr::V4(v4) => attribute(&mut ip, CTA_IP_SRC[0] + side, &v4.octets()),
+            IpAddr::V6(v6) => attribute(&mut ip, CTA_IP_SRC[1] + side, &v6.octets()),
+        }
+    }
+    attribute(&mut ports, CTA_PROTO_NUM, &[protocol]);
+    attribute(&mut ports, CTA_PROTO_SRC_PORT, &source.port().to_be_bytes());
+    attribute(&mut ports, CTA_PROTO_DST_PORT, &destination.port().to_be_bytes());
+    let (mut tuple, mut body) = (Vec::new(), Vec::new());
+    attribute(&mut tuple, CTA_TUPLE_IP | NESTED, &ip);
+    attribute(&mut tuple, CTA_TUPLE_PROTO | NESTED, &ports);
+    attribute(&mut body, CTA_TUPLE_ORIG | NESTED, &tuple);
+    body
+}
+
+pub(super) fn attribute(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
     // Nothing here comes near 64 kB.
     into.extend(((value.len() + 4) as u16).to_ne_bytes());
     into.extend(kind.to_ne_bytes());

@@ -6,9 +6,12 @@
 pub mod address;
 pub mod conntrack;
 pub mod error;
+pub mod flows;
 pub mod link;
+pub mod listening;
 pub mod neighbour;
 pub mod netns;
+pub mod nflog;
 pub(crate) mod probe;
 pub mod route;
 pub mod socket;

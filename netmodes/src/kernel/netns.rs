@@ -52,6 +52,16 @@ impl Netns {
         Ok(Self { file, cookie })
     }
 
+    /// Another handle of the same namespace.
+    ///
+    /// # Errors
+    /// When there are no more descriptors.
+    pub fn try_clone(&self) -> Result<Self, KernelError> {
+        let file = self.file.try_clone();
+        let file = file.map_err(|source| KernelError::io("duplicate a namespace's descriptor".into(), source))?;
+        Ok(Self { file, cookie: self.cookie })
+    }
+
     /// `SO_NETNS_COOKIE`: never used again while the machine runs.
     pub fn cookie(&self) -> u64 {
         self.cookie

@@ -162,6 +162,9 @@ fn known_expression(name: &str, data: &[u8]) -> Option<Expression> {
         }
         "immediate" if n(1) == Some(0) => E::Verdict(verdict(attribute(attribute(data, 2)?, 2)?)?),
         "counter" => E::Counter,
+        "log" if only(&[1, 3]) => {
+            E::Log { group: attribute(data, 1)?.try_into().ok().map(u16::from_be_bytes)?, snaplen: n(3)? }
+        }
         "masq" if only(&[]) => E::Masquerade,
         _ => return None,
     };

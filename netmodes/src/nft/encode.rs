@@ -311,6 +311,10 @@ fn expression(w: &mut Writer<'_>, expression: &Expression) {
             w.nest(2, |w| verdict_data(w, verdict));
         }),
         E::Counter => named("counter", &|_| {}),
+        E::Log { group, snaplen } => named("log", &|w| {
+            w.bytes(1, &group.to_be_bytes());
+            w.number(3, *snaplen);
+        }),
         E::Masquerade => named("masq", &|_| {}),
         E::Other(name) => named(name, &|_| {}),
     }

@@ -6,7 +6,9 @@
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
-use super::object::{Direction, Family, Field, LinkName, Name, Side, State, Statement, Transport, Verdict};
+use super::object::{
+    Direction, Family, Field, LOGGED_BYTES, LinkName, Name, Side, State, Statement, Transport, Verdict,
+};
 use crate::security::group::PortRange;
 
 /// One expression of a rule; numbers are those of Linux's `nf_tables.h`.
@@ -24,6 +26,7 @@ pub(super) enum Expression {
     Lookup { set: Name, verdicts: bool },
     Verdict(Verdict),
     Counter,
+    Log { group: u16, snaplen: u32 },
     Masquerade,
     Other(String),
 }
@@ -155,6 +158,7 @@ fn lower_one(statement: &Statement, out: &mut Vec<Expression>) {
             out.push(E::WriteTcpOption { kind: MAXSEG, offset: 2, length: 2 });
         }
         Statement::Counter => out.push(E::Counter),
+        Statement::Log(group) => out.push(E::Log { group: *group, snaplen: LOGGED_BYTES }),
         Statement::Masquerade => out.push(E::Masquerade),
         Statement::Verdict(verdict) => out.push(E::Verdict(verdict.clone())),
         Statement::Unknown(what) => out.push(E::Other(what.clone())),
@@ -261,6 +265,7 @@ fn raise_one(rest: &[Expression]) -> Option<(Statement, usize)> {
             (Statement::ConnDirection(direction), 2)
         }
         [E::Counter, ..] => (Statement::Counter, 1),
+        [E::Log { group, .. }, ..] => (Statement::Log(*group), 1),
         [E::Masquerade, ..] => (Statement::Masquerade, 1),
         [E::Verdict(verdict), ..] => (Statement::Verdict(verdict.clone()), 1),
         _ => raise_lookup(rest)?,

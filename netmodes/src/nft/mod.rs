@@ -17,8 +17,8 @@ mod transaction;
 
 pub use diff::diff;
 pub use object::{
-    Base, Chain, ChainKind, DataType, Datum, Direction, Element, Family, Field, Hook, Key, LinkName, Name, Policy,
-    Rule, Set, Shape, Side, State, Statement, TABLE, Table, Transport, Verdict,
+    Base, Chain, ChainKind, DataType, Datum, Direction, Element, Family, Field, Hook, Key, LOGGED_BYTES, LinkName,
+    Name, Policy, Rule, Set, Shape, Side, State, Statement, TABLE, Table, Transport, Verdict,
 };
 pub use run::{Count, Dropped, Filter, NftError};
 pub use transaction::{Change, Transaction};

@@ -288,6 +288,8 @@ pub enum Statement {
     ClampSegmentSize,
     /// Counts.
     Counter,
+    /// Copies the packet's first [`LOGGED_BYTES`] to whoever listens to this group of the namespace.
+    Log(u16),
     /// Source address becomes that of the outgoing link.
     Masquerade,
     /// Ends the rule.
@@ -295,6 +297,9 @@ pub enum Statement {
     /// What the kernel holds and we never make.
     Unknown(String),
 }
+
+/// What [`Statement::Log`] copies of a packet: an IP header and the ports behind it.
+pub const LOGGED_BYTES: u32 = 64;
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]

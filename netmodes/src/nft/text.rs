@@ -5,8 +5,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::object::{
-    Base, Chain, ChainKind, DataType, Datum, Direction, Family, Field, Hook, Key, LinkName, Policy, Rule, Set, Shape,
-    Side, State, Statement, TABLE, Table, Transport, Verdict,
+    Base, Chain, ChainKind, DataType, Datum, Direction, Family, Field, Hook, Key, LOGGED_BYTES, LinkName, Policy, Rule,
+    Set, Shape, Side, State, Statement, TABLE, Table, Transport, Verdict,
 };
 
 impl Display for Table {
@@ -187,6 +187,7 @@ impl Display for Statement {
             Self::VerdictMap(field, map) => write!(f, "{field} vmap @{map}"),
             Self::ClampSegmentSize => f.write_str("tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"),
             Self::Counter => f.write_str("counter"),
+            Self::Log(group) => write!(f, "log group {group} snaplen {LOGGED_BYTES}"),
             Self::Masquerade => f.write_str("masquerade"),
             Self::Verdict(verdict) => Display::fmt(verdict, f),
             Self::Unknown(what) => write!(f, "# not ours: {what}"),

@@ -4,8 +4,8 @@
 
 use super::group::{PortRange, Ruleset};
 use super::ruleset::{
-    ADMITTED, EGRESS, INGRESS, INITIATOR_UNTRACKED, OPEN_EGRESS, OPEN_INGRESS, REFUSED_EGRESS, REFUSED_INGRESS,
-    REFUSED_SOURCE, RESOLVER, RESPONDER_UNTRACKED, SOURCES, UNCHECKED, UPLINK, goto, rule,
+    ADMITTED, EGRESS, INGRESS, INITIATOR_UNTRACKED, LOG_EGRESS, LOG_INGRESS, OPEN_EGRESS, OPEN_INGRESS, REFUSED_EGRESS,
+    REFUSED_INGRESS, REFUSED_SOURCE, RESOLVER, RESPONDER_UNTRACKED, SOURCES, UNCHECKED, UPLINK, goto, rule,
 };
 use crate::nft::{
     Base, Chain, ChainKind, Direction, Family, Field, Hook, LinkName, Policy, Rule, Side, State, Statement, Table,
@@ -109,7 +109,7 @@ pub(super) fn base_chains(table: &mut Table, ruleset: &Ruleset) {
 }
 
 /// The chains that every judged packet goes through, whatever its groups.
-pub(super) fn judging_chains(table: &mut Table) {
+pub(super) fn judging_chains(table: &mut Table, flow_log: bool) {
     use Statement as S;
     let admitted = || mark(ADMITTED, ADMITTED);
     let set_mark = |bits| S::SetConnMark { clear: 0, set: bits };
@@ -148,15 +148,17 @@ pub(super) fn judging_chains(table: &mut Table) {
         rule([set_mark(ADMITTED), accept()], "a new flow"),
         rule([accept()], "ICMP without a flow"),
     ];
-    let refused_egress = [rule([refused(Side::From, REFUSED_EGRESS), drop_it()], ""), rule([drop_it()], "")];
-    let refused_ingress = [rule([refused(Side::To, REFUSED_INGRESS), drop_it()], ""), rule([drop_it()], "")];
+    let log = |group| flow_log.then(|| rule([S::Log(group)], "somebody follows the flow log"));
+    let drop_counted = |side, set: &str| [rule([refused(side, set), drop_it()], ""), rule([drop_it()], "")];
+    let refused_egress: Vec<_> = log(LOG_EGRESS).into_iter().chain(drop_counted(Side::From, REFUSED_EGRESS)).collect();
+    let refused_ingress: Vec<_> = log(LOG_INGRESS).into_iter().chain(drop_counted(Side::To, REFUSED_INGRESS)).collect();
     for (name, rules) in [
         ("sent_by_any", sent_by_any.to_vec()),
         ("receiver", receiver.to_vec()),
         ("admit", admit.to_vec()),
         ("admit_by_any", admit_by_any.to_vec()),
-        (REFUSED_EGRESS, refused_egress.to_vec()),
-        (REFUSED_INGRESS, refused_ingress.to_vec()),
+        (REFUSED_EGRESS, refused_egress),
+        (REFUSED_INGRESS, refused_ingress),
     ] {
         table.chains.insert(name.into(), Chain { base: None, rules });
     }

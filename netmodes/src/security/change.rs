@@ -16,7 +16,7 @@ pub type EniChange<'a> = (Option<&'a Eni>, Option<&'a Eni>);
 
 /// The ENIs that differ; `None` when more than ENIs does, and whole tables have to be compared.
 pub fn eni_changes<'a>(was: &'a Ruleset, want: &'a Ruleset) -> Option<Vec<EniChange<'a>>> {
-    if was.router != want.router || was.groups != want.groups {
+    if was.router != want.router || was.groups != want.groups || was.flow_log != want.flow_log {
         return None;
     }
     let mut changes = Vec::new();

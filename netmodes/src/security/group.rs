@@ -83,4 +83,6 @@ pub struct Ruleset {
     pub groups: BTreeMap<GroupId, SecurityGroup>,
     /// The ENIs, by id; each one's groups are in `groups`.
     pub enis: BTreeMap<EniId, Eni>,
+    /// Whether what is refused is logged, because somebody follows the flow log; packets that pass meet no rule of it.
+    pub flow_log: bool,
 }

@@ -55,6 +55,11 @@ pub const REFUSED_EGRESS: &str = "refused_egress";
 /// The set that counts packets that no ingress rule allows, by link.
 pub const REFUSED_INGRESS: &str = "refused_ingress";
 
+/// The log group of packets that no egress rule allows.
+pub const LOG_EGRESS: u16 = 1;
+/// The log group of packets that no ingress rule allows.
+pub const LOG_INGRESS: u16 = 2;
+
 pub(super) const SOURCES: &str = "sources";
 pub(super) const UNCHECKED: &str = "unchecked";
 pub(super) const EGRESS: &str = "egress";
@@ -107,7 +112,7 @@ pub fn table(ruleset: &Ruleset) -> Table {
         }
     }
     base_chains(&mut table, ruleset);
-    judging_chains(&mut table);
+    judging_chains(&mut table, ruleset.flow_log);
     for group in ruleset.groups.values() {
         for way in [Way::Egress, Way::Ingress] {
             group_chains(&mut table, ruleset, group, way);

@@ -52,7 +52,7 @@ pub fn router(internet: bool) -> Router {
 
 /// A VPC without groups and ENIs.
 pub fn empty(internet: bool) -> Ruleset {
-    Ruleset { router: router(internet), groups: BTreeMap::new(), enis: BTreeMap::new() }
+    Ruleset { router: router(internet), groups: BTreeMap::new(), enis: BTreeMap::new(), flow_log: false }
 }
 
 pub fn group(n: u128, ingress: Vec<Rule>, egress: Vec<Rule>) -> SecurityGroup {
@@ -92,11 +92,11 @@ pub fn rulesets() -> impl Strategy<Value = Ruleset> {
         (prop::collection::vec(rules(), 0..5), prop::collection::vec(rules(), 0..5)),
         0..5,
     );
-    (groups, enis, any::<bool>()).prop_map(|(groups, enis, internet)| {
+    (groups, enis, any::<bool>(), any::<bool>()).prop_map(|(groups, enis, internet, flow_log)| {
         let groups = groups.into_iter().map(|(n, (ingress, egress))| group(n, ingress, egress)).collect();
         let enis =
             enis.into_iter().map(|(n, (groups, source_check))| Eni { source_check, ..eni(n, &groups) }).collect();
-        Ruleset { router: router(internet), ..ruleset(groups, enis) }
+        Ruleset { router: router(internet), flow_log, ..ruleset(groups, enis) }
     })
 }
 

@@ -125,3 +125,19 @@ fn a_stack_whose_router_cannot_be_built_can_be_taken_down() {
     world.settle(Duration::from_secs(60));
     assert!(world.state.stacks().is_empty() && world.containers.is_empty());
 }
+
+#[test]
+fn the_filter_logs_as_long_as_somebody_follows_and_one_step_brings_it_and_takes_it_away() {
+    let mut world = World::up(&stack(vec![service("web", 1, vec![container("app", "web:1")])]));
+    for (followers, logs) in [(Some(2), true), (Some(1), true), (None, false)] {
+        world.observed.flow_log_followers = followers.map(|count| (stack_name(), count)).into_iter().collect();
+        let steps = world.plan().steps;
+        // The second follower that goes changes nothing.
+        assert_eq!(steps.len(), usize::from(followers != Some(1)), "{steps:?}");
+        for step in steps {
+            assert!(matches!(&step, Step::ApplyFilter { ruleset, .. } if ruleset.flow_log == logs), "{step:?}");
+            world.perform(step);
+        }
+        assert_eq!(world.plan().steps, []);
+    }
+}

@@ -1,0 +1,320 @@
+//! The analysis of one path: each step with what decides it, and what a probe will see. Pure.
+//!
+//! `netmodes::reach` decides about packets; here is added what only a stack has (tasks, their states, two VPCs), and words.
+
+use std::net::IpAddr;
+
+use netmodes::reach::listener::Taker;
+use netmodes::reach::path::{Judgement, Opening, Path, Route, follow};
+use netmodes::reach::{Outcome, foresee};
+
+use super::question::{End, Sender};
+use super::reply::{About, Code, Component, Step};
+use super::wording::{self, Way, group_name, list, opening as what};
+use crate::store::state::{StackRecord, TaskStatus};
+
+/// One path to judge.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    pub(super) sender: Sender,
+    pub(super) to: Option<End>,
+    pub(super) address: IpAddr,
+    pub(super) opening: Opening,
+    /// What was found out about its name.
+    pub(super) name: Vec<Step>,
+}
+
+/// Whose sockets take the packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Those in the namespace that this container holds; whether the packet comes by loopback.
+    Holder(String, bool),
+    /// The router's own.
+    Vpc,
+}
+
+/// What the analysis comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) steps: Vec<Step>,
+    /// What a probe will see; none where that is not known.
+    pub(super) foreseen: Option<Outcome>,
+    /// Why no probe makes sense.
+    pub(super) no_probe: Option<String>,
+}
+
+impl Case {
+    /// The receiver's stack, when it is another one than the sender's.
+    fn is_foreign(&self) -> bool {
+        self.to.as_ref().is_some_and(|to| to.stack != self.sender.end.stack)
+    }
+
+    fn path(&self) -> Option<Path> {
+        let ruleset = self.sender.ruleset.as_ref().filter(|_| !self.is_foreign())?;
+        Some(follow(ruleset, &self.sender.end.eni, self.address, self.opening))
+    }
+
+    /// Where to look for the socket; none for a packet that reaches nobody here, or ICMP, which the kernel answers.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.opening.port()?;
+        match self.path()?.route {
+            Route::Own => Some(Place::Holder(self.sender.end.holder.0.clone(), true)),
+            Route::Eni(_) => {
+                self.to.as_ref().filter(|to| to.linked).map(|to| Place::Holder(to.holder.0.clone(), false))
+            }
+            Route::Router { serves: true } => Some(Place::Vpc),
+            _ => None,
+        }
+    }
+
+    /// Whether the packet passes the VPC at all.
+    pub(super) fn stays_inside(&self) -> bool {
+        self.path().is_some_and(|path| path.route == Route::Own)
+    }
+}
+
+/// Judges one path; `taker` is what was found at its [`Case::place`].
+pub(super) fn decide(case: &Case, taker: Option<&Taker>) -> Verdict {
+    let mut steps = case.name.clone();
+    let mut no_probe = None;
+    let mut foreseen = None;
+    let from = &case.sender.end;
+    if let Some(step) = sender_step(from) {
+        no_probe = Some("the sender has no network to probe from".to_owned());
+        steps.push(step);
+    }
+    if let Some(to) = &case.to {
+        steps.extend(to_step(to));
+        if to.status == TaskStatus::Stopped {
+            let no_probe = Some("its address is given back, and may be another task's".to_owned());
+            return Verdict { steps, foreseen: None, no_probe };
+        }
+    }
+    if case.is_foreign() {
+        let (step, foreseen, why) = foreign(case);
+        steps.push(step);
+        return Verdict { steps, foreseen, no_probe: no_probe.or(why) };
+    }
+    let Some(path) = case.path() else {
+        steps.push(Step::fails(About::Route, Code::BadState, "the VPC is being made: its filter is not in force yet"));
+        return Verdict { steps, foreseen, no_probe: Some("there is no VPC yet".to_owned()) };
+    };
+    steps.push(route_step(case, &path.route));
+    if let Some(judgement) = &path.egress {
+        steps.push(rules_step(case, Way::Egress, from, judgement));
+    }
+    if let (Some(judgement), Some(to)) = (&path.ingress, &case.to) {
+        steps.push(rules_step(case, Way::Ingress, to, judgement));
+    }
+    if let (Some(taker), Some(port)) = (taker, case.opening.port()) {
+        steps.push(listener_step(case, taker, port));
+    }
+    let unlinked = matches!(path.route, Route::Eni(_)) && case.to.as_ref().is_some_and(|to| !to.linked);
+    if no_probe.is_none() {
+        // No route leads to an ENI that is not linked: its address is as nobody's.
+        foreseen = if unlinked { Some(Outcome::TimedOut) } else { foresee(&path, case.opening, taker) };
+    }
+    Verdict { steps, foreseen, no_probe }
+}
+
+/// What is wrong with the sender, if anything is.
+fn sender_step(from: &End) -> Option<Step> {
+    if from.holder.1.is_some() && from.linked {
+        return None;
+    }
+    Some(not_attached(About::From, from))
+}
+
+fn not_attached(about: About, end: &End) -> Step {
+    let why = end.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let status = end.status.as_str();
+    match end.holder.1 {
+        Some(_) => {
+            let text = format!(
+                "{} is {status}, and its network interface {} is not linked yet{why}",
+                end.called(),
+                end.eni.id
+            );
+            Step::fails(about, Code::BadStateAttachment, text)
+        }
+        None => Step::fails(about, Code::BadState, format!("{} is {status}{why}", end.called())),
+    }
+}
+
+fn to_step(to: &End) -> Option<Step> {
+    if to.status == TaskStatus::Stopped || !to.linked {
+        return Some(not_attached(About::To, to));
+    }
+    let health = match to.health.as_str() {
+        "UNKNOWN" => String::new(),
+        health => format!(" and {health}"),
+    };
+    let text = format!("{} is {}{health}", to.called(), to.status.as_str());
+    Some(if to.status == TaskStatus::Running && health != " and UNHEALTHY" {
+        Step::passes(About::To, text)
+    } else {
+        Step::note(About::To, text)
+    })
+}
+
+fn foreign(case: &Case) -> (Step, Option<Outcome>, Option<String>) {
+    let to_stack = case.to.as_ref().map(|to| to.stack.as_str()).unwrap_or_default();
+    let from_stack = &case.sender.end.stack;
+    let text = format!(
+        "{} is in the VPC of stack `{to_stack}`, and no route leads there from that of `{from_stack}`: a stack is a VPC of its own",
+        case.address
+    );
+    let step = Step::fails(About::Route, Code::NoRouteToDestination, text)
+        .with_remedy(format!("bring both services up in one stack, `{from_stack}` or `{to_stack}`"));
+    let vpc = &case.sender.record.spec.vpc;
+    if vpc.internet || vpc.cidr.contains(case.address) {
+        let why = format!("in the VPC of `{from_stack}`, {} means something else", case.address);
+        return (step, None, Some(why));
+    }
+    (step, Some(Outcome::Unreachable), None)
+}
+
+fn route_step(case: &Case, route: &Route) -> Step {
+    let (address, vpc) = (case.address, &case.sender.record.spec.vpc);
+    match route {
+        Route::Own => Step::passes(
+            About::Route,
+            format!("{address} is inside the task itself: over loopback, which nothing filters"),
+        ),
+        Route::Eni(eni) => Step::passes(About::Route, format!("{address} is {eni}, local to the VPC {}", vpc.cidr)),
+        Route::Router { serves: true } => {
+            Step::passes(About::Route, format!("{address} is the VPC's own, which no security group shuts"))
+        }
+        Route::Router { serves: false } => {
+            let text = format!("{address} is the VPC's router, which serves DNS and task metadata and nothing else");
+            Step::fails(About::Route, Code::ProtocolRestriction, text)
+        }
+        Route::Nobody => {
+            let text = format!("no network interface of the VPC {} has {address}", vpc.cidr);
+            Step::fails(About::Route, Code::NoPossibleDestination, text)
+        }
+        Route::Uplink => {
+            Step::passes(About::Route, format!("{address} is outside of the VPC: out as through a NAT gateway"))
+        }
+        Route::None => {
+            let text = format!("{address} is outside of the VPC {}, and the stack has no internet", vpc.cidr);
+            Step::fails(About::Route, Code::NoRouteToDestination, text).with_remedy("set `vpc: { internet: true }`")
+        }
+    }
+}
+
+fn rules_step(case: &Case, way: Way, own: &End, judgement: &Judgement) -> Step {
+    let record: &StackRecord = &case.sender.record;
+    let about = match way {
+        Way::Egress => About::Egress,
+        Way::Ingress => About::Ingress,
+    };
+    let verb = match way {
+        Way::Egress => "lets out",
+        Way::Ingress => "lets in",
+    };
+    match judgement {
+        Judgement::Allowed { group, rule } => {
+            let text = format!(
+                "`{}` ({group}) {verb} `{}`",
+                group_name(record, group),
+                wording::rule(record, group, rule, way)
+            );
+            Step::passes(about, text)
+        }
+        Judgement::Refused { near } => {
+            let names: Vec<String> = own.eni.groups.iter().map(|id| format!("`{}`", group_name(record, id))).collect();
+            let peer = match (way, &case.to) {
+                (Way::Egress, Some(to)) => format!("to {} ({})", case.address, groups_of(record, to)),
+                (Way::Egress, None) => format!("to {}", case.address),
+                (Way::Ingress, _) => {
+                    let from = &case.sender.end;
+                    let address = from.address().map(|a| a.to_string()).unwrap_or_default();
+                    format!("from {address} ({})", groups_of(record, from))
+                }
+            };
+            let rules = case.sender.ruleset.as_ref().map(|ruleset| {
+                let groups = own.eni.groups.iter().filter_map(|id| ruleset.groups.get(id));
+                groups.map(|g| if way == Way::Egress { g.egress.len() } else { g.ingress.len() }).sum::<usize>()
+            });
+            let (code, mut text) = match rules {
+                Some(0) => (Code::SgHasNoRules, format!("{} has no {} rules", list(&names), way.word())),
+                _ => {
+                    let what = what(case.opening);
+                    (
+                        Code::EniSgRulesMismatch,
+                        format!("no {} rule of {} {verb} {what} {peer}", way.word(), list(&names)),
+                    )
+                }
+            };
+            if !near.is_empty() {
+                let near: Vec<String> =
+                    near.iter().map(|(group, rule)| format!("`{}`", wording::rule(record, group, rule, way))).collect();
+                text.push_str(&format!("; it {verb} {}", list(&near)));
+            }
+            let peer = match (way, &case.to) {
+                (Way::Ingress, _) => first_group(record, &case.sender.end),
+                (Way::Egress, Some(to)) => first_group(record, to),
+                (Way::Egress, None) => None,
+            };
+            let peer = peer.unwrap_or_else(|| format!("{}/32", case.address));
+            let remedy = wording::remedy(record, way, own, &peer, case.opening, &case.sender.end);
+            let components = own
+                .eni
+                .groups
+                .iter()
+                .map(|id| Component { id: id.to_string(), name: group_name(record, id).to_owned() });
+            Step { security_groups: components.collect(), ..Step::fails(about, code, text).with_remedy(remedy) }
+        }
+    }
+}
+
+fn groups_of(record: &StackRecord, end: &End) -> String {
+    let names: Vec<String> = end.eni.groups.iter().map(|id| format!("`{}`", group_name(record, id))).collect();
+    if names.is_empty() { "no group".to_owned() } else { list(&names) }
+}
+
+fn first_group(record: &StackRecord, end: &End) -> Option<String> {
+    end.eni.groups.first().map(|id| group_name(record, id).to_owned())
+}
+
+fn listener_step(case: &Case, taker: &Taker, port: u16) -> Step {
+    let protocol = if matches!(case.opening, Opening::Udp(_)) { "udp" } else { "tcp" };
+    let definition = case.to.as_ref().map(|to| &to.definition);
+    match taker {
+        Taker::Socket(bound) => Step::passes(About::Listener, format!("a program listens on {protocol} {bound}")),
+        Taker::Full(bound) => {
+            let text = format!("a program listens on {protocol} {bound} and accepts nothing: its queue is full");
+            Step::fails(About::Listener, Code::ListenerQueueFull, text)
+        }
+        Taker::LoopbackOnly(bound) => {
+            let text = format!("a program listens on {} alone, which only the task itself reaches", list(bound));
+            Step::fails(About::Listener, Code::ListenerOnLoopbackOnly, text)
+                .with_remedy(format!("let it listen on 0.0.0.0:{port}"))
+        }
+        Taker::Elsewhere(bound) => {
+            let text = format!("a program listens on {}, which is not {}:{port}", list(bound), case.address);
+            Step::fails(About::Listener, Code::ListenerOnOtherAddress, text)
+                .with_remedy(format!("let it listen on 0.0.0.0:{port}"))
+        }
+        Taker::Nobody(ports) => {
+            let others = match ports.as_slice() {
+                [] => format!("nothing at all listens on {protocol} there"),
+                ports => {
+                    format!("there is {}", list(&ports.iter().map(|p| format!("{protocol}/{p}")).collect::<Vec<_>>()))
+                }
+            };
+            let mut mapped: Vec<u16> =
+                definition.into_iter().flat_map(|d| d.port_mappings()).map(|m| m.container_port).collect();
+            mapped.sort_unstable();
+            mapped.dedup();
+            let mapped = match mapped.as_slice() {
+                [] => String::new(),
+                ports if ports.contains(&port) => "; its task definition maps this port".to_owned(),
+                ports => format!("; its task definition maps {}", list(ports)),
+            };
+            let text = format!("nothing listens on {protocol}/{port}: {others}{mapped}");
+            Step::fails(About::Listener, Code::NoListener, text)
+        }
+    }
+}
