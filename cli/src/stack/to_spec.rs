@@ -117,6 +117,7 @@ pub(super) fn stack(root: &Node<'_>, sources: &Sources, findings: &Findings, ove
         security_groups.insert(GroupName::new(document.name), groups::own_group(document.name));
     }
     groups::connect_services(&documents, &services, &groups_of, &mut security_groups);
+    groups::check_rules(root, &security_groups);
     Some(Stack { name: name?, region, dns_namespace: dns_namespace?, vpc: vpc?, security_groups, services })
 }
 
@@ -303,6 +304,10 @@ fn definition(
         runs_on_fargate: launch_type == LaunchType::Fargate,
     };
     read.node.adopt(validate::task_definition::task_definition(&read.definition, context), str::to_owned);
+    read.node.adopt(validate::registration::registration(read.node.value(), context), str::to_owned);
+    document
+        .node
+        .adopt(validate::creation::creation(document.node.value(), attachment.mode, launch_type), str::to_owned);
     Some((read.definition, attachment, launch_type))
 }
 
