@@ -1,7 +1,8 @@
 //! The front door: a stack file on disk to a validated [`Stack`], or everything that is wrong with it, at once.
 //!
 //! `sources` and `yaml` know text and places; `read` is a cursor over values that notes faults; `task_definition`,
-//! `container`, `port_mapping`, `service`, `rule`, `groups` and `vpc` know the keys; `to_spec` brings them together; `report` turns what was found into text.
+//! `container`, `port_mapping`, `service`, `rule`, `groups` and `vpc` know the keys; `to_spec` brings them together; `report` turns
+//! what was found into text. `schema` tells editors what the readers take.
 //! AWS's checks are `agent::spec::validate`'s. Called by the commands that take a FILE; starts nothing, prints nothing.
 
 mod container;
@@ -10,6 +11,7 @@ mod port_mapping;
 mod read;
 pub(crate) mod report;
 mod rule;
+pub(crate) mod schema;
 mod service;
 mod sources;
 mod task_definition;

@@ -34,7 +34,8 @@ const KNOWN: &[&str] = &[
     "loadBalancers",
     "targetGroups",
 ];
-const CONNECTS: [(&str, Connect); 5] = [
+/// The words for ways to connect.
+pub(super) const CONNECTS: [(&str, Connect); 5] = [
     ("discovery", Connect::Discovery),
     ("load-balancer", Connect::LoadBalancer),
     ("app-mesh", Connect::AppMesh),

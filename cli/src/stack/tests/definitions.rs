@@ -343,7 +343,7 @@ fn published_files_that_are_no_json_get_one_helpful_message() {
 }
 
 /// Files of other people, beside the repository where they are; none is copied into it.
-fn corpus() -> Option<PathBuf> {
+pub(super) fn corpus() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
     let corpus = std::env::var_os("ECSNET_CORPUS").map_or(beside, PathBuf::from);
     if !corpus.is_dir() {
@@ -353,7 +353,8 @@ fn corpus() -> Option<PathBuf> {
     Some(corpus)
 }
 
-fn files_of(folder: &Path) -> Vec<PathBuf> {
+/// The files of a folder of the corpus.
+pub(super) fn files_of(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty());

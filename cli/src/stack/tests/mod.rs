@@ -2,6 +2,7 @@
 
 mod definitions;
 mod network;
+mod schema;
 mod services;
 mod syntax;
 
