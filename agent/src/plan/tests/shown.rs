@@ -10,7 +10,7 @@ use super::simulation::*;
 use crate::control::inspect;
 use crate::control::view::Lens;
 use crate::plan::up;
-use crate::runtime::Health;
+use crate::runtime::{ContainerState, Health};
 use crate::spec::ids::{GroupName, ServiceName, TaskId};
 use crate::spec::security_group::{Peer, PortRange, Rule, SecurityGroup, Traffic};
 use crate::spec::service::Service;
@@ -190,12 +190,25 @@ fn a_tasks_health_is_that_of_its_essential_checks(#[case] containers: &[(bool, O
         world.health.extend(health.map(|health| (image(n), health)));
     }
     world.settle(Duration::from_secs(1));
-    assert_eq!(shown(&world, &world.live_ids("web")[0])["healthStatus"], health);
+    let task = shown(&world, &world.live_ids("web")[0]);
+    assert_eq!(task["healthStatus"], health);
+    for (n, (_, health)) in containers.iter().enumerate() {
+        let own = match health {
+            Some(Health::Healthy) => "HEALTHY",
+            Some(Health::Unhealthy) => "UNHEALTHY",
+            Some(Health::Starting) | None => "UNKNOWN",
+        };
+        assert_eq!(task["containers"][n]["healthStatus"], own);
+    }
 }
 
 #[test]
 fn events_are_newest_first_and_a_hundred_are_kept() {
     let mut world = web();
+    for event in service_shown(&world)["events"].as_array().unwrap() {
+        let uuid: Vec<usize> = event["id"].as_str().unwrap().split('-').map(str::len).collect();
+        assert_eq!(uuid, [8, 4, 4, 4, 12]);
+    }
     let (stack, name) = (stack_name(), ServiceName::new("web"));
     for n in 0..120 {
         let id = world.ids.uuid();
@@ -206,6 +219,35 @@ fn events_are_newest_first_and_a_hundred_are_kept() {
     assert_eq!((events.len(), EVENTS_KEPT), (100, 100));
     assert_eq!((&events[0]["message"], &events[99]["message"]), (&json!("event 119"), &json!("event 20")));
     assert!(events.iter().all(|event| keys(event) == ["id", "createdAt", "message"]));
+}
+
+#[test]
+fn a_container_says_why_it_never_ran() {
+    let mut world = World::new();
+    world.unpullable.insert("web:1".into());
+    world.apply_stack(&stack(vec![service("web", 1, vec![container("app", "web:1")])]));
+    world.settle(Duration::ZERO);
+    let in_stack = world.state.stack(&stack_name()).unwrap();
+    let failed = in_stack.tasks.values().find(|task| !task.is_wanted()).unwrap().id.clone();
+    let task = shown(&world, &failed);
+    assert_eq!(task["stopCode"], "TaskFailedToStart");
+    let container = &task["containers"][0];
+    assert!(container["reason"].as_str().unwrap().starts_with("CannotPullContainerError: "), "{container}");
+    assert_eq!(container.get("exitCode"), None);
+}
+
+#[test]
+fn a_container_that_was_killed_for_its_memory_says_so() {
+    let mut world = web();
+    let id = world.live_ids("web")[0].clone();
+    let app = world.app(&id, "app");
+    let killed = ContainerState::Exited { exit_code: 137, oom_killed: true, error: String::new() };
+    world.observed.containers.get_mut(&app).unwrap().state = killed.clone();
+    world.containers.get_mut(&app).unwrap().state = killed;
+    world.plan();
+    let container = shown(&world, &id)["containers"][0].clone();
+    assert_eq!(container["reason"], "OutOfMemoryError: Container killed due to memory usage");
+    assert_eq!(container["exitCode"], 137);
 }
 
 #[test]

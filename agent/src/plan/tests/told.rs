@@ -7,6 +7,8 @@ use rstest::rstest;
 use super::definitions::*;
 use super::simulation::*;
 use crate::plan::containers::{app, task_pause};
+use crate::plan::step::Step;
+use crate::plan::up;
 use crate::runtime::{ContainerSpec, Network};
 use crate::spec::service::{LaunchType, Service};
 use crate::spec::task_definition::{ContainerDefinition, HealthCheck};
@@ -87,4 +89,27 @@ fn a_health_check_is_told_as_it_is_written_and_none_is_told_where_there_is_none(
         (check.command, check.interval, check.timeout, check.retries, check.start_period)
     );
     assert!(of(container("app", "web:1")).health_check.is_none());
+}
+
+#[rstest]
+#[case::left_out(None, 30)]
+#[case::given(Some(2), 2)]
+fn between_the_signal_and_the_kill_are_30_seconds_unless_it_says_otherwise(
+    #[case] given: Option<u32>,
+    #[case] seconds: u64,
+) {
+    let quiet = Service {
+        discovery: None,
+        ..service("web", 1, vec![ContainerDefinition { stop_timeout: given, ..container("app", "web:1") }])
+    };
+    let mut world = World::up(&stack(vec![quiet]));
+    let task = world.live_ids("web")[0].clone();
+    up::stop_task(&mut world.state, &stack_name(), &task, None, world.now);
+    let graces: Vec<Duration> = world
+        .plan()
+        .steps
+        .into_iter()
+        .filter_map(|step| if let Step::StopContainer { grace, .. } = step { Some(grace) } else { None })
+        .collect();
+    assert_eq!(graces, [Duration::from_secs(seconds)]);
 }

@@ -47,6 +47,16 @@ pub fn creation(request: &Value, mode: NetworkMode, launch_type: LaunchType) -> 
         problems
             .push(role.error(CODE, "You cannot specify an IAM role for services that require a service linked role."));
     }
+    let inner = request.get("networkConfiguration").and_then(|network| network.get("awsvpcConfiguration"));
+    if let Some(inner) = inner.filter(|inner| inner.text("assignPublicIp") == Some("ENABLED"))
+        && launch_type == LaunchType::Ec2
+    {
+        problems.push(inner.error_at(
+            "assignPublicIp",
+            CODE,
+            "Assign public IP is not supported for this launch type.",
+        ));
+    }
     if request.items("serviceRegistries").len() > 1 {
         problems.push(request.error_at("serviceRegistries", CODE, "service registries can have at most 1 items."));
     }

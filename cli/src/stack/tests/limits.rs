@@ -539,7 +539,7 @@ fn a_rules_numbers_are_in_range() {
 
 #[test]
 fn a_group_has_sixty_rules_each_way() {
-    let rules = |count: usize| vec!["10.0.0.0/8"; count].join(", ");
+    let rules = |count: usize| (0..count).map(|n| format!("10.{n}.0.0/16")).collect::<Vec<_>>().join(", ");
     let both = |inbound: usize, outbound: usize| {
         said(&format!(
             "name: shop\nsecurityGroups: {{ db: {{ ingress: [ {{ port: 1, from: [ {} ] }} ], egress: [ {{ port: 1, to: [ {} ] }} ] }} }}\nservices: {{}}\n",
@@ -551,6 +551,21 @@ fn a_group_has_sixty_rules_each_way() {
     let message = "The maximum number of rules per security group has been reached.";
     assert_eq!(both(61, 60), [format!("/securityGroups/db/ingress: {message}")]);
     assert_eq!(both(60, 61), [format!("/securityGroups/db/egress: {message}")]);
+    let rules = format!("{{ port: 1, from: [ {} ] }}", rules(61));
+    let stack = format!("name: shop\nsecurityGroups: {{ db: {{ ingress: [ {rules} ] }} }}\nservices: {{}}\n");
+    let loaded = Folder::with(&[("stack.yaml", &stack)]).load(&Overrides::default());
+    assert_eq!(loaded.problems[0].code, "RulesPerSecurityGroupLimitExceeded");
+}
+
+#[test]
+fn a_rule_for_a_block_stands_once() {
+    let twice = |rule: &str| of_rules(&format!("{rule}, {rule}"));
+    let said =
+        |rule: &str| format!("/securityGroups/db/ingress: the specified rule \"peer: {rule}, ALLOW\" already exists");
+    assert_eq!(twice("{ port: 80, from: 10.0.0.0/8 }"), [said("10.0.0.0/8, TCP, from port: 80, to port: 80")]);
+    assert_eq!(twice("{ protocol: all, from: 10.0.0.0/8 }"), [said("10.0.0.0/8, ALL")]);
+    assert!(of_rules("{ port: 80, from: 10.0.0.0/8 }, { port: 81, from: 10.0.0.0/8 }").is_empty());
+    assert!(of_rules("{ port: 80, from: [self, db] }").is_empty(), "two names of one group");
 }
 
 #[test]

@@ -112,6 +112,19 @@ fn two_ways_to_say_where_tasks_run_exclude_each_other() {
 }
 
 #[test]
+fn only_a_task_on_fargate_gets_a_public_address() {
+    let request = |word: &str| json!({ "networkConfiguration": { "awsvpcConfiguration": { "assignPublicIp": word } } });
+    let on = |word: &str, launch_type| lines(creation(&request(word), NetworkMode::Awsvpc, launch_type));
+    assert!(on("ENABLED", LaunchType::Fargate).is_empty() && on("DISABLED", LaunchType::Ec2).is_empty());
+    assert_eq!(
+        on("ENABLED", LaunchType::Ec2),
+        [
+            "/networkConfiguration/awsvpcConfiguration/assignPublicIp: Assign public IP is not supported for this launch type."
+        ]
+    );
+}
+
+#[test]
 fn a_service_has_one_registry() {
     let registries = |count: usize| of(json!({ "serviceRegistries": vec![json!({ "registryArn": "x" }); count] }));
     assert!(registries(1).is_empty());
