@@ -1,6 +1,7 @@
 //! What a user sees for each kind of bad stack file, and that good ones load. By subject; here is what they share.
 
 mod definitions;
+mod fuzz;
 mod limits;
 mod network;
 mod schema;
