@@ -251,7 +251,7 @@ fn names_of_families_and_containers_have_255_letters_at_most() {
 fn memory_is_given_and_the_soft_limit_is_not_above_the_hard_one() {
     let memory =
         |memory: Value, reservation: Value| of_container(json!({ "memory": memory, "memoryReservation": reservation }));
-    let prefix = format!("Invalid setting for container 'app'.");
+    let prefix = "Invalid setting for container 'app'.";
     // ECS refuses it; here it is a warning, as nothing on one machine needs the figure.
     assert_eq!(
         memory(Value::Null, Value::Null),
