@@ -142,15 +142,6 @@ fn namespaces_and_storage(request: &Field<'_>, context: Context) -> Vec<Problem>
             problems.push(mode.error(CODE, unsupported_on_fargate("ipcMode")));
         }
     }
-    for (field, known) in [("pidMode", &["host", "task"][..]), ("ipcMode", &["host", "task", "none"])] {
-        if let Some(word) = request.text(field).filter(|word| !known.contains(word)) {
-            problems.push(
-                request
-                    .error_at(field, CODE, format!("`{word}` is no {field}"))
-                    .with_hint(format!("one of {}", known.join(", "))),
-            );
-        }
-    }
     if let Some(storage) = request.get("ephemeralStorage") {
         if !is_fargate(context) {
             problems.push(

@@ -138,7 +138,7 @@ fn try_out(folder: &Folder, stack: &str, definition: &str, name: &str) {
 #[test]
 fn no_file_makes_the_readers_panic_and_every_message_has_a_place() {
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let rounds = number("ECSNET_FUZZ_ROUNDS", 1500);
+    let rounds = number("ECSNET_FUZZ_ROUNDS", 800);
     let mut chance = Chance(number("ECSNET_FUZZ_SEED", 20_261_124));
     let stacks = [include_str!("seeds/stack.yaml"), include_str!("everything.yaml")];
     let definitions =
