@@ -60,6 +60,10 @@ bench: build docker image-shop bench-packages ## measure against Docker and CNI;
 	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-network
 	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-start
 
+.PHONY: conformance
+conformance: deps ## how much of the reference of ECS is held by tests; ARGS=--list names the rest
+	$(CARGO) run -q -p e2e --bin conformance -- $(ARGS)
+
 .PHONY: fmt
 fmt: ## format the code
 	$(CARGO) fmt --all
@@ -68,7 +72,7 @@ fmt: ## format the code
 lint: deps ## format, clippy, docs; cargo deny and cargo machete where they are installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	@$(MAKE) --no-print-directory docs
+	@$(MAKE) --no-print-directory docs conformance
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo 'lint: cargo-deny is not installed, left out'; fi
 	@if command -v cargo-machete >/dev/null; then $(CARGO) machete; else echo 'lint: cargo-machete is not installed, left out'; fi
 

@@ -21,3 +21,6 @@ pub mod store;
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/ecsnet";
 /// Where the machine's agent listens, unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ecsnet/agent.sock";
+
+/// What the machine's kernel can do, tried in throw-away namespaces, for `ecsnet doctor`.
+pub use netmodes::probe;

@@ -28,6 +28,7 @@ fn main() {
         Verb::Plan(plan) => on_runtime(plan.run(&global)),
         Verb::Down(down) => on_runtime(down.run(&global)),
         Verb::Validate(validate) => validate.run(),
+        Verb::Schema(schema) => schema.run(),
         Verb::Ps(ps) => on_runtime(ps.run(&global)),
         Verb::Services(services) => on_runtime(services.run(&global)),
         Verb::Inspect(inspect) => on_runtime(inspect.run(&global)),

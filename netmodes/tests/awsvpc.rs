@@ -38,6 +38,24 @@ async fn tasks_reach_each_other_within_a_subnet_and_across_subnets() {
     }
 }
 
+/// A VPC has no broadcast: what is sent to a subnet's last address, or to everybody on the link, reaches nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broadcast_reaches_nobody() {
+    let Some(lab) = Lab::open().await else { return };
+    let (sender, neighbour) = (lab.task(1, "10.0.0.10").await, lab.task(2, "10.0.0.11").await);
+    let listener = packets::udp(&neighbour.netns, "0.0.0.0:4000");
+    let socket = packets::udp(&sender.netns, "0.0.0.0:0");
+    socket.set_broadcast(true).unwrap();
+    for everybody in ["10.0.0.255:4000", "255.255.255.255:4000"] {
+        // Refused by the kernel at once, or lost on the way.
+        let _ = socket.send_to(b"all", everybody.parse::<std::net::SocketAddr>().unwrap());
+    }
+    // Comes by the same way later, so when it is there the others would be too.
+    socket.send_to(b"one", "10.0.0.11:4000").unwrap();
+    assert_eq!(packets::received(&listener).0, "one");
+    assert!(packets::is_empty(&listener));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_address_is_ever_resolved_so_no_first_packet_waits() {
     let Some(lab) = Lab::open().await else { return };

@@ -318,3 +318,29 @@ fn without_internet_the_namespace_ignores_its_uplink() {
     lab.set(&empty(false));
     assert!(!answers(&lab.vpc, OUTSIDE, Probe::Udp(53)));
 }
+
+#[test]
+fn without_an_egress_rule_a_task_opens_nothing_and_answers_what_is_let_in() {
+    let every = || vec![allow(Traffic::All, anywhere())];
+    let rules =
+        ruleset(vec![group(1, every(), all_out()), group(2, every(), vec![])], vec![eni(4, &[1]), eni(5, &[2])]);
+    let Some(lab) = Lab::new(&rules) else { return };
+    for probe in [Probe::Tcp(80), Probe::Udp(53), Probe::Icmp(8, 0)] {
+        assert!(!lab.reaches(5, 4, probe), "{probe:?}");
+    }
+    let mut stream = lab.connect(4, 5, 80);
+    let datagrams = lab.exchange(4, 5, 53);
+    assert!(stream.there() && stream.back() && datagrams.there() && datagrams.back());
+    assert!(pings(lab.task(4), address(5)));
+}
+
+#[test]
+fn what_a_task_says_to_itself_is_never_filtered() {
+    let Some(mut lab) = Lab::new(&ruleset(vec![], vec![eni(4, &[])])) else { return };
+    lab_nft::net::ip(lab.task(4), "link set lo up\n");
+    let mut stream = flow(lab.task(4), lab.task(4), Ipv4Addr::LOCALHOST, 80);
+    assert!(stream.there() && stream.back());
+    let mut stream = flow(lab.task(4), lab.task(4), address(4), 81);
+    assert!(stream.there() && stream.back(), "by its own address too");
+    assert_eq!((lab.dropped(4).egress.packets, lab.dropped(4).ingress.packets), (0, 0));
+}

@@ -103,6 +103,7 @@ pub fn describe(lens: &Lens<'_>, kind: &str, id: &str) -> Result<(Value, Kernel)
                 "PrivateDnsName": task.eni.primary_address().and_then(|a| netmodes::vpc::eni::private_dns_name(a, region)),
                 "Groups": task.groups.iter().zip(&task.eni.groups).map(|(name, id)| json!({ "GroupId": id, "GroupName": name })).collect::<Vec<_>>(),
                 "SourceDestCheck": task.eni.source_check,
+                "InterfaceType": "interface",
                 "RequesterManaged": true,
                 "Status": if task.status == TaskStatus::Stopped { "available" } else { "in-use" },
                 "ecsnet": { "stack": s, "service": task.service, "task": task.id, "link": netmodes::vpc::eni::Eni::link_name(&task.eni.id) },

@@ -17,6 +17,7 @@ pub(crate) mod ps;
 pub(crate) mod roles;
 pub(crate) mod run;
 pub(crate) mod scale;
+pub(crate) mod schema;
 pub(crate) mod services;
 pub(crate) mod session;
 pub(crate) mod stack_file;
@@ -76,6 +77,7 @@ pub(crate) enum Verb {
     Plan(plan::Plan),
     Down(down::Down),
     Validate(validate::Validate),
+    Schema(schema::Schema),
     Ps(ps::Ps),
     Services(services::Services),
     Inspect(inspect::Inspect),

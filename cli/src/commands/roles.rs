@@ -36,7 +36,7 @@ pub(crate) fn pause() -> Result<u8, Failure> {
 
 /// Tries what the kernel can, for `ecsnet doctor`.
 pub(crate) async fn probe() -> Result<u8, Failure> {
-    crate::render::json::print_json(&netmodes::probe::run().await)?;
+    crate::render::json::print_json(&::agent::probe::run().await)?;
     Ok(0)
 }
 

@@ -27,6 +27,7 @@ fn help_lists_the_commands() {
       plan         Show what `up` would change, without doing it
       down         Stop a stack and remove all of it
       validate     Check a stack file and the task definitions that it names
+      schema       Print the JSON Schema of a stack file
       ps           List tasks
       services     List services
       inspect      Show all there is to know about one thing

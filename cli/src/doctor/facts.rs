@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use agent::probe::Probe;
 use agent::runtime::{Docker, Engine, RuntimeError};
-use netmodes::probe::Probe;
 
 use crate::commands::Global;
 use crate::render::with_causes;

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use agent::probe::{Feature, Probe};
 use agent::runtime::Engine;
-use netmodes::probe::{Feature, Probe};
 use serde::Serialize;
 
 use super::facts::Facts;

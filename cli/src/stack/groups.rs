@@ -150,6 +150,15 @@ pub(super) fn connect_services(
     }
 }
 
+/// Tells of groups with too many rules: at the user's group, or at the service that the group was made for.
+pub(super) fn check_rules(root: &Node<'_>, groups: &BTreeMap<GroupName, SecurityGroup>) {
+    for (name, group) in groups {
+        let place = |holder: &str| root.get(holder)?.get(name.as_str());
+        let node = place("securityGroups").or_else(|| place("services"));
+        node.unwrap_or_else(|| root.clone()).adopt(validate::security_group::rules(group), str::to_owned);
+    }
+}
+
 fn mapped_traffic(definition: &TaskDefinition) -> Vec<Traffic> {
     let ports = definition.port_mappings().map(|mapping| {
         let range = PortRange { first: mapping.container_port, last: mapping.container_port };

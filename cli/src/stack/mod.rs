@@ -2,7 +2,8 @@
 //!
 //! `sources` and `yaml` know text and places; `read` is a cursor over values that notes faults; `task_definition`,
 //! `container`, `linux_parameters`, `volumes`, `port_mapping`, `service`, `rule`, `groups` and `vpc` know the keys;
-//! `environment_file` and `secrets` read what these name, by way of `local_file`; `to_spec` brings them together; `report` turns what was found into text.
+//! `environment_file` and `secrets` read what these name, by way of `local_file`; `to_spec` brings them together; `report` turns
+//! what was found into text. `schema` tells editors what the readers take.
 //! AWS's checks are `agent::spec::validate`'s. Called by the commands that take a FILE; starts nothing, prints nothing.
 
 mod container;
@@ -14,6 +15,7 @@ mod port_mapping;
 mod read;
 pub(crate) mod report;
 mod rule;
+pub(crate) mod schema;
 mod secrets;
 mod service;
 mod sources;

@@ -43,6 +43,10 @@ pub(super) fn read(node: &Node<'_>, container: &str, attachment: Attachment) -> 
         port
     };
     let container_port = port(&container_port, "containerPort")?;
+    let protocol = match node.get("protocol") {
+        Some(n) => n.word(&[("tcp", TransportProtocol::Tcp), ("udp", TransportProtocol::Udp)])?,
+        None => TransportProtocol::Tcp,
+    };
     // 0 is "any" on the wire; a task with an address of its own has no other port than the container's.
     let mut host_port = node.get("hostPort").and_then(|n| port(&n, "hostPort")).filter(|port| *port != 0);
     if let (true, NetworkMode::Awsvpc, Some(fixed), Some(n)) =
@@ -61,10 +65,7 @@ pub(super) fn read(node: &Node<'_>, container: &str, attachment: Attachment) -> 
     Some(PortMapping {
         container_port,
         host_port,
-        protocol: node
-            .get("protocol")
-            .and_then(|n| n.word(&[("tcp", TransportProtocol::Tcp), ("udp", TransportProtocol::Udp)]))
-            .unwrap_or(TransportProtocol::Tcp),
+        protocol,
         name: node.get("name").and_then(|n| n.text()).map(str::to_owned),
         app_protocol: node
             .get("appProtocol")

@@ -14,17 +14,32 @@ use super::yaml::escape;
 
 /// Everything found so far.
 #[derive(Debug, Default)]
-pub(super) struct Findings(RefCell<Vec<Problem>>);
+pub(super) struct Findings {
+    problems: RefCell<Vec<Problem>>,
+    /// What the readers asked, for the test that holds the schema to it.
+    #[cfg(test)]
+    pub(super) asked: RefCell<Vec<(Place, Asked)>>,
+}
+
+/// What a reader wants to know of a value.
+#[cfg(test)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Whether a mapping has these keys and no others.
+    Keys(Vec<String>),
+    /// Which of these words it is.
+    Words(Vec<String>),
+}
 
 impl Findings {
     /// Notes one thing.
     pub(super) fn push(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
+        self.problems.borrow_mut().push(problem);
     }
 
     /// All of them.
     pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.0.into_inner()
+        self.problems.into_inner()
     }
 }
 
@@ -134,6 +149,11 @@ impl<'a> Node<'a> {
 
     /// Whether it is a mapping; notes every field with an unknown name.
     pub(super) fn has_only(&self, known: &[&str]) -> bool {
+        #[cfg(test)]
+        self.findings
+            .asked
+            .borrow_mut()
+            .push((self.place(), Asked::Keys(known.iter().map(|key| (*key).to_owned()).collect())));
         let Value::Object(map) = self.value else {
             self.mismatch("a mapping");
             return false;
@@ -235,6 +255,11 @@ impl<'a> Node<'a> {
 
     /// One word out of a few.
     pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        #[cfg(test)]
+        self.findings
+            .asked
+            .borrow_mut()
+            .push((self.place(), Asked::Words(words.iter().map(|(word, _)| (*word).to_owned()).collect())));
         let text = self.text()?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);

@@ -39,7 +39,8 @@ const KNOWN: &[&str] = &[
     "targetGroups",
     "secrets",
 ];
-const CONNECTS: [(&str, Connect); 5] = [
+/// The words for ways to connect.
+pub(super) const CONNECTS: [(&str, Connect); 5] = [
     ("discovery", Connect::Discovery),
     ("load-balancer", Connect::LoadBalancer),
     ("app-mesh", Connect::AppMesh),
@@ -135,6 +136,7 @@ pub(super) fn stack(
         security_groups.insert(GroupName::new(document.name), groups::own_group(document.name));
     }
     groups::connect_services(&documents, &services, &groups_of, &mut security_groups);
+    groups::check_rules(root, &security_groups);
     let stack = Stack { name: name?, region, dns_namespace: dns_namespace?, vpc: vpc?, security_groups, services };
     Some((stack, secrets.into_values()))
 }
@@ -340,6 +342,10 @@ fn definition(
         runs_on_fargate: launch_type == LaunchType::Fargate,
     };
     read.node.adopt(validate::task_definition::task_definition(&read.definition, context), str::to_owned);
+    read.node.adopt(validate::registration::registration(read.node.value(), context), str::to_owned);
+    document
+        .node
+        .adopt(validate::creation::creation(document.node.value(), attachment.mode, launch_type), str::to_owned);
     Some((read.definition, attachment, launch_type))
 }
 

@@ -89,11 +89,39 @@ fn parse_json(text: &str) -> Result<Value, Malformed> {
         let reason = full.split(" at line ").next().unwrap_or(&full);
         Malformed {
             message: format!("not valid JSON: {reason}"),
-            hint: reason.contains("trailing comma").then(|| "remove the comma before it".to_owned()),
+            hint: json_hint(reason, text, start),
             range: start
                 ..text.get(start..).and_then(|rest| rest.chars().next()).map_or(start, |c| start + c.len_utf8()),
         }
     })
+}
+
+/// What most likely has to be done about a fault in JSON at a byte of the text.
+fn json_hint(reason: &str, text: &str, start: usize) -> Option<String> {
+    let before = text.get(..start).unwrap_or_default().trim_end();
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let placeholder = text.get(line_start..).and_then(|rest| rest.lines().next()).and_then(|line| {
+        let opened = line.find("{{").or_else(|| line.find("${"))?;
+        let rest = line.get(opened..)?;
+        let closed = rest.find('}')?;
+        rest.get(..=closed + usize::from(rest.get(closed + 1..closed + 2) == Some("}")))
+    });
+    if let Some(placeholder) = placeholder {
+        return Some(format!("`{placeholder}` is a template's placeholder: put its value there first"));
+    }
+    if reason.contains("trailing comma") {
+        return Some("remove the comma before it".to_owned());
+    }
+    if reason.starts_with("expected `,`") {
+        return Some(match before.chars().last() {
+            Some('"' | '}' | ']' | '0'..='9' | 'e' | 'l') => "a comma is missing before it".to_owned(),
+            _ => "a text is in double quotes, and a `\"` in it is written `\\\"`".to_owned(),
+        });
+    }
+    if reason.starts_with("key must be a string") {
+        return Some("a key is in double quotes, and JSON has no comments".to_owned());
+    }
+    None
 }
 
 /// JSON with each half of a `\ud83d\ude00` replaced by another escape of its length: YAML has no such pairs, and only the places

@@ -5,6 +5,8 @@ pub(crate) mod definitions;
 mod loops;
 mod network;
 mod services;
+mod shown;
 pub(crate) mod simulation;
 mod tasks;
+mod told;
 mod up;

@@ -47,6 +47,7 @@ fn depends_on(#[case] condition: Condition, #[case] dependency_ends: Option<i64>
     world.settle(Duration::from_secs(5));
     let task = first(&world);
     assert_eq!(task.container(&ContainerName::new("app")).started, starts);
+    assert_eq!(world.containers.contains_key(&world.app(&task.id, "app")), starts, "it is not even created");
     assert_eq!(task.status, if starts { TaskStatus::Running } else { TaskStatus::Pending });
 }
 

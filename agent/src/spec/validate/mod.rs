@@ -2,14 +2,23 @@
 //!
 //! A check returns all that it finds, as [`Problem`]s whose pointers are relative to the value that it was given and spelt as
 //! on the wire (`/containerDefinitions/0/portMappings/1/hostPort`): who called knows where that value stood. What a type of the
-//! spec cannot hold (a port of 70000) never gets here; its words are in [`wording`]. No I/O, no clock. Texts: reference 1.10,
-//! 4.6 and 5.1; where AWS's words are not known the words are ours.
+//! spec cannot hold (a port of 70000) never gets here; its words are in [`wording`]. What AWS checks and the spec does not keep
+//! is looked at in the request itself: [`registration`], [`creation`]. No I/O, no clock. Texts: reference 1.10, 4.6 and 5.1;
+//! where AWS's words are not known the words are ours.
 
+mod container;
+pub mod creation;
+mod port_range;
+pub mod registration;
 pub mod security_group;
 pub mod service;
 pub mod task_definition;
 pub mod vpc;
+mod wire;
 pub mod wording;
+
+#[cfg(test)]
+mod tests;
 
 use super::problem::{Place, Problem};
 

@@ -268,6 +268,16 @@ fn ports(definition: &TaskDefinition, mode: NetworkMode, problems: &mut Vec<Prob
                     format!("When networkMode={mode}, the host ports and container ports in port mappings must match."),
                 ));
             }
+            if let Some(name) = mapping.name.as_deref().filter(|name| !is_port_name(name)) {
+                problems.push(
+                    error(
+                        format!("{at}/name"),
+                        CODE,
+                        format!("Invalid 'name' setting '{name}' for container '{}'", container.name),
+                    )
+                    .with_hint("up to 64 lower-case letters, digits, `_` and `-`, not beginning with `-`"),
+                );
+            }
             if mode == NetworkMode::Awsvpc {
                 if used.insert((mapping.protocol, mapping.container_port), index).is_some() {
                     let protocol = match mapping.protocol {
@@ -293,6 +303,12 @@ fn ports(definition: &TaskDefinition, mode: NetworkMode, problems: &mut Vec<Prob
             }
         }
     }
+}
+
+/// What a port mapping may be called (2.2).
+fn is_port_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    (1..=64).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(allowed)
 }
 
 /// Containers that wait for each other in a circle would never start.

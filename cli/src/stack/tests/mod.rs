@@ -1,8 +1,11 @@
 //! What a user sees for each kind of bad stack file, and that good ones load. By subject; here is what they share.
 
 mod definitions;
+mod fuzz;
+mod limits;
 mod local_files;
 mod network;
+mod schema;
 mod services;
 mod syntax;
 
@@ -58,13 +61,20 @@ fn stack_of(stack: &str) -> Stack {
     loaded.stack.unwrap()
 }
 
-/// The one task definition that a file holds, without a word about it.
 /// The one task definition of a good stack.
 fn definition_of(definition: &str) -> TaskDefinition {
     let stack = "name: shop\nservices:\n  web:\n    taskDefinition: task.json\n";
     let loaded = Folder::with(&[("stack.yaml", stack), ("task.json", definition)]).load(&Overrides::default());
     assert_eq!(report::render(&loaded.problems, &loaded.sources, false), "");
     loaded.stack.unwrap().services["web"].task_definition.clone()
+}
+
+/// Whoever reads a message can find the place: a range of the text that it names.
+fn assert_has_a_place(problem: &Problem, loaded: &Loaded) {
+    let location = loaded.sources.locate(&problem.place).unwrap_or_else(|| panic!("{problem:?} is nowhere"));
+    let text = &location.document.text;
+    let Some(range) = location.range else { return assert_eq!(text.trim(), "", "{problem:?} has no place") };
+    assert!(text.get(range.clone()).is_some(), "{problem:?} is at {range:?} of {} bytes", text.len());
 }
 
 fn shop() -> PathBuf {
