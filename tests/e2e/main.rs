@@ -15,6 +15,7 @@ mod host;
 mod no_root;
 mod security_groups;
 mod services;
+mod stacks;
 mod task_definition;
 mod tasks;
 mod terminal;
