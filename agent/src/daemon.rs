@@ -17,8 +17,9 @@ use crate::apply::Applier;
 use crate::control::{server, socket};
 use crate::plan::Setting;
 use crate::reconcile::{Message, Reconciler};
+use crate::runtime::events::EventKind;
 use crate::runtime::keyring::Keyring;
-use crate::runtime::{Docker, RuntimeError};
+use crate::runtime::{ContainerState, Docker, RuntimeError};
 use crate::spec::ids::StackName;
 use crate::store::sqlite::{Store, StoreError};
 
@@ -223,7 +224,12 @@ async fn follow(
         tokio::select! {
             event = events.next() => {
                 let Some(event) = event else { return Ok(()) };
-                let container = docker.inspect(&event.name).await?.map(Box::new);
+                let mut container = docker.inspect(&event.name).await?.map(Box::new);
+                if event.kind == EventKind::OutOfMemory
+                    && let Some(ContainerState::Exited { oom_killed, .. }) = container.as_mut().map(|c| &mut c.state)
+                {
+                    *oom_killed = true;
+                }
                 if sender.send(Message::Container(event.name, container)).is_err() {
                     return Ok(());
                 }

@@ -69,7 +69,7 @@ fn what_linux_has_is_as_the_definition_says() {
         }),
     );
     let side = with(shell("side", "trap 'exit 0' TERM; sleep 100000 & wait"), json!({ "privileged": true }));
-    lab.up(&format!("{}launchType: FARGATE\n", stack(&task("app", &[app], json!({})), "")));
+    lab.up(&format!("{}launchType: EC2\n", stack(&task("app", &[app], json!({})), "")));
     let app = |script: &str| inside(&lab, "app", script);
     let limits = app("cat /proc/1/limits");
     let limit = |name: &str| {

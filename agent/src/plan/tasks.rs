@@ -21,6 +21,8 @@ use crate::store::state::{ContainerRecord, State, Stop, StopCode, Task, TaskStat
 const STOPPED_KEPT: Duration = Duration::from_secs(3600);
 /// How many stopped tasks of a service are remembered.
 const STOPPED_MOST: usize = 100;
+/// Why a container ended that took more memory than it has (2.10).
+const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
 /// The longest wait between two tries of a task that does not start (3.7).
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Failed starts in a row after which ECS says so (3.7).
@@ -253,13 +255,15 @@ impl View<'_> {
                 if error.is_empty() {
                     record.started = true;
                     record.exit_code = Some(*exit_code);
-                    if *oom_killed {
-                        record.reason = Some("OutOfMemoryError: Container killed due to memory usage".into());
-                    }
+                    record.reason = oom_killed.then(|| OUT_OF_MEMORY.to_owned());
                 } else {
                     // The same words as in the answer to the start, whichever is seen first.
                     record.reason = Some(format!("CannotStartContainerError: Error response from daemon: {error}"));
                 }
+            }
+            // Docker may tell why only after the end itself.
+            Some(ContainerState::Exited { exit_code: 137, oom_killed: true, .. }) if record.reason.is_none() => {
+                record.reason = Some(OUT_OF_MEMORY.to_owned());
             }
             Some(ContainerState::Dead { error }) if !record.stopped => {
                 record.stopped = true;

@@ -38,6 +38,8 @@ pub struct ContainerEvent {
 /// What happened to a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
+    /// The kernel killed a process of it for want of memory. May come after its end, whose state then does not say so.
+    OutOfMemory,
     /// Made.
     Created,
     /// Process 1 runs.
@@ -112,6 +114,7 @@ fn container_event(event: EventMessage) -> Option<ContainerEvent> {
         ("start", _) => EventKind::Started,
         ("die", _) => EventKind::Died { exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()) },
         ("destroy", _) => EventKind::Destroyed,
+        ("oom", _) => EventKind::OutOfMemory,
         ("health_status", verdict) => {
             Health::parse(verdict).map_or_else(|| EventKind::Other(action.clone()), EventKind::Health)
         }
