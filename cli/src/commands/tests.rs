@@ -35,6 +35,7 @@ fn help_lists_the_commands() {
       events       Show what happened to a stack's services
       exec         Run a command in a container of a task
       run          Run a command of this machine inside a task's network
+      forward      Reach a port of a task from this machine's loopback
       dig          Ask a stack's resolver
       explain      Say whether a connection gets through, and which rule decides
       flow-log     Show accepted and rejected flows, as VPC Flow Logs does
@@ -143,6 +144,7 @@ fn help_of_ps() {
     Options:
       -a, --all              Also tasks that are STOPPED
       -o, --output <OUTPUT>  How to print them: table, wide or json (DescribeTasks) [default: table]
+      -w, --watch            Go on, and show them again after each change
           --socket <PATH>    The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
           --data-dir <DIR>   Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
       -h, --help             Print help

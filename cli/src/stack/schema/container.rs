@@ -97,43 +97,64 @@ pub(super) fn container() -> Value {
             with(
                 list(
                     "Files of variables; `environment` wins over them.",
-                    open(
-                        "An entry of the list.",
-                        [("value", text("Where the file is.")), ("type", one_of("The only kind.", &["s3"]))],
+                    required(
+                        closed(
+                            "An entry of the list.",
+                            [
+                                ("value", text("A path, or arn:aws:s3:::bucket/key: then the file of the key's name.")),
+                                ("type", one_of("The only kind.", &["s3"])),
+                            ],
+                        ),
+                        &["value"],
                     ),
                 ),
                 json!({ "maxItems": 10 }),
             ),
         ),
-        ("secrets", list("Variables whose values are secret; needs `executionRoleArn`.", secret())),
+        (
+            "secrets",
+            list(
+                "Variables whose values are secret; needs `executionRoleArn`. The stack file's `secrets` says where the values are.",
+                required(closed("An entry of the list.", secret()), &["name", "valueFrom"]),
+            ),
+        ),
         (
             "restartPolicy",
-            open(
-                "Whether the container is started again in place.",
-                [
-                    ("enabled", flag("Whether it is.", false)),
-                    (
-                        "ignoredExitCodes",
-                        with(
-                            list("Exit codes after which it is not.", number("An exit code.", 0, 255)),
-                            json!({ "maxItems": 50 }),
+            required(
+                closed(
+                    "Whether the container is started again in place.",
+                    [
+                        ("enabled", flag("Whether it is.", false)),
+                        (
+                            "ignoredExitCodes",
+                            with(
+                                list("Exit codes after which it is not.", number("An exit code.", 0, 255)),
+                                json!({ "maxItems": 50 }),
+                            ),
                         ),
-                    ),
-                    ("restartAttemptPeriod", default(number("Seconds that it must have run.", 60, 1800), json!(300))),
-                ],
+                        (
+                            "restartAttemptPeriod",
+                            default(number("Seconds that it must have run.", 60, 1800), json!(300)),
+                        ),
+                    ],
+                ),
+                &["enabled"],
             ),
         ),
         (
             "mountPoints",
             list(
                 "Volumes and where they are.",
-                open(
-                    "An entry of the list.",
-                    [
-                        ("sourceVolume", text("A name of `volumes`.")),
-                        ("containerPath", text("The path in the container.")),
-                        ("readOnly", flag("Whether it may not be written.", false)),
-                    ],
+                required(
+                    closed(
+                        "An entry of the list.",
+                        [
+                            ("sourceVolume", text("A name of `volumes`.")),
+                            ("containerPath", absolute()),
+                            ("readOnly", flag("Whether it may not be written.", false)),
+                        ],
+                    ),
+                    &["sourceVolume", "containerPath"],
                 ),
             ),
         ),
@@ -141,12 +162,15 @@ pub(super) fn container() -> Value {
             "volumesFrom",
             list(
                 "All mounts of another container.",
-                open(
-                    "An entry of the list.",
-                    [
-                        ("sourceContainer", text("The other container.")),
-                        ("readOnly", flag("Whether it may not be written.", false)),
-                    ],
+                required(
+                    closed(
+                        "An entry of the list.",
+                        [
+                            ("sourceContainer", text("The other container.")),
+                            ("readOnly", flag("Whether it may not be written.", false)),
+                        ],
+                    ),
+                    &["sourceContainer"],
                 ),
             ),
         ),
@@ -156,27 +180,45 @@ pub(super) fn container() -> Value {
             "systemControls",
             list(
                 "Kernel parameters; net.* ones hold for the whole task.",
-                open(
-                    "An entry of the list.",
-                    [("namespace", text("As net.core.somaxconn.")), ("value", text("Its value."))],
+                required(
+                    closed(
+                        "An entry of the list.",
+                        [("namespace", text("As net.core.somaxconn.")), ("value", text("Its value."))],
+                    ),
+                    &["namespace", "value"],
                 ),
             ),
         ),
         (
             "logConfiguration",
-            open(
-                "Where its output goes.",
-                [
-                    (
-                        "logDriver",
-                        one_of(
-                            "FARGATE has awslogs, splunk and awsfirelens.",
-                            &["json-file", "syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "awsfirelens"],
+            required(
+                closed(
+                    "Where its output goes.",
+                    [
+                        (
+                            "logDriver",
+                            one_of(
+                                "All but json-file are replaced by a local log. FARGATE has awslogs, splunk and awsfirelens.",
+                                &[
+                                    "json-file",
+                                    "syslog",
+                                    "journald",
+                                    "gelf",
+                                    "fluentd",
+                                    "awslogs",
+                                    "splunk",
+                                    "awsfirelens",
+                                ],
+                            ),
                         ),
-                    ),
-                    ("options", named("The driver's options.", json!({}))),
-                    ("secretOptions", list("Options whose values are secret.", secret())),
-                ],
+                        ("options", named("The driver's options.", json!({}))),
+                        (
+                            "secretOptions",
+                            list("Options whose values are secret. Not used.", open("An entry of the list.", secret())),
+                        ),
+                    ],
+                ),
+                &["logDriver"],
             ),
         ),
         (
@@ -215,14 +257,12 @@ pub(super) fn container() -> Value {
     required(closed("A container.", fields), &["name", "image"])
 }
 
-fn secret() -> Value {
-    open(
-        "An entry of the list.",
-        [
-            ("name", text("The name that it gets.")),
-            ("valueFrom", text("A parameter of SSM, or an ARN of Secrets Manager.")),
-        ],
-    )
+fn secret() -> [(&'static str, Value); 2] {
+    [("name", text("The name that it gets.")), ("valueFrom", text("A parameter of SSM, or an ARN of Secrets Manager."))]
+}
+
+fn absolute() -> Value {
+    with(text("The path in the container."), json!({ "pattern": "^/" }))
 }
 
 fn linux_parameters() -> Value {
@@ -241,13 +281,22 @@ fn linux_parameters() -> Value {
                 "devices",
                 list(
                     "Devices of the host.",
-                    open(
-                        "An entry of the list.",
-                        [
-                            ("hostPath", text("The device on the host.")),
-                            ("containerPath", text("The path in the container.")),
-                            ("permissions", texts("read, write, mknod.")),
-                        ],
+                    required(
+                        closed(
+                            "An entry of the list.",
+                            [
+                                ("hostPath", text("The device on the host.")),
+                                ("containerPath", absolute()),
+                                (
+                                    "permissions",
+                                    list(
+                                        "Left out: all.",
+                                        one_of("What may be done with it.", &["read", "write", "mknod"]),
+                                    ),
+                                ),
+                            ],
+                        ),
+                        &["hostPath"],
                     ),
                 ),
             ),
@@ -256,13 +305,16 @@ fn linux_parameters() -> Value {
                 "tmpfs",
                 list(
                     "File systems in memory.",
-                    open(
-                        "An entry of the list.",
-                        [
-                            ("containerPath", text("The path in the container.")),
-                            ("size", number("MiB.", 0, MOST)),
-                            ("mountOptions", texts("As of mount.")),
-                        ],
+                    required(
+                        closed(
+                            "An entry of the list.",
+                            [
+                                ("containerPath", absolute()),
+                                ("size", number("MiB.", 1, MOST)),
+                                ("mountOptions", texts("As of mount.")),
+                            ],
+                        ),
+                        &["containerPath", "size"],
                     ),
                 ),
             ),

@@ -48,6 +48,7 @@ pub(super) fn service() -> Value {
         ),
         ("networkMode", words("Instead of the task definition's.", &NETWORK_MODES)),
         ("launchType", words("Instead of the stack's.", &LAUNCH_TYPES)),
+        ("containers", named("Containers of its task definition, by name.", container())),
         ("networkConfiguration", network_configuration()),
         ("deploymentConfiguration", deployment("The same as `deployment`, under CreateService's name.")),
         (
@@ -84,6 +85,14 @@ pub(super) fn service() -> Value {
         ("clientToken", text("Not used.")),
     ];
     required(closed("A service: so many tasks of one definition.", fields), &["taskDefinition"])
+}
+
+/// What the stack file says of a container beside its definition.
+fn container() -> Value {
+    closed(
+        "What is else with it here than in AWS.",
+        [("stub", flag("Whether a stub stands in for it, as it cannot do its work without AWS.", false))],
+    )
 }
 
 fn discovery() -> Value {

@@ -58,10 +58,22 @@ pub(super) fn stack() -> Value {
             ),
         ),
         ("services", named("Services by name.", reference("service"))),
+        ("secrets", named("Where the values are that task definitions take from AWS, by name.", secret())),
         ("loadBalancers", anything("Load balancers by name. Not emulated yet.")),
         ("targetGroups", anything("Target groups by name. Not emulated yet.")),
     ];
     required(closed("Services of Amazon ECS and the VPC that they run in.", fields), &["name", "services"])
+}
+
+fn secret() -> Value {
+    let places = closed(
+        "A secret of Secrets Manager, or a parameter of SSM: one of these.",
+        [
+            ("file", text("A file, seen from the stack file; one line feed at its end is not part of the value.")),
+            ("env", text("A variable of the command that reads the stack file.")),
+        ],
+    );
+    with(places, json!({ "oneOf": [{ "required": ["file"] }, { "required": ["env"] }] }))
 }
 
 fn vpc() -> Value {
@@ -82,7 +94,7 @@ fn vpc() -> Value {
         [
             ("cidr", default(cidr("An IPv4 block of /16 to /28."), json!("10.0.0.0/16"))),
             ("internet", flag("Whether tasks reach what is outside the VPC.", true)),
-            ("hostAccess", flag("Whether the host gets a route into the VPC. Not emulated yet.", false)),
+            ("hostAccess", flag("Whether the host gets a route into the VPC; rules name it `host`.", false)),
             ("subnets", with(subnets, json!({ "minItems": 1 }))),
         ],
     )
@@ -129,7 +141,7 @@ fn rule(description: &str, peer: &str) -> Value {
     });
     let code = |what: &str| number(&format!("ICMP {what}, -1 or left out for all."), -1, 255);
     let peers = json!({
-        "description": "A group's name, a service's name, a CIDR block, or `self`; or a list of them.",
+        "description": "A group's name, a service's name, a CIDR block, `self`, or `host` with `hostAccess`; or a list of them.",
         "type": ["string", "array"],
         "items": { "type": "string" },
     });

@@ -105,35 +105,45 @@ pub(super) fn described() -> Value {
 }
 
 fn volume() -> Value {
-    open(
-        "A volume of the task.",
-        [
-            ("name", text("What mount points name it by.")),
-            (
-                "host",
-                open(
-                    "Left out or empty: made with the task and removed with it.",
-                    [("sourcePath", text("A path of the host, made if it is not there."))],
-                ),
+    let fields = [
+        ("name", text("What mount points name it by.")),
+        (
+            "host",
+            closed(
+                "Left out or empty: made with the task and removed with it.",
+                [("sourcePath", text("An absolute path of the host, made if it is not there."))],
             ),
-            (
-                "dockerVolumeConfiguration",
-                open(
-                    "A volume of Docker's.",
-                    [
-                        ("scope", one_of("task: removed with the task.", &["task", "shared"])),
-                        ("autoprovision", flag("Whether a shared volume is made if it is not there.", false)),
-                        ("driver", text("Docker's volume driver.")),
-                        ("driverOpts", named("Its options.", json!({ "type": "string" }))),
-                        ("labels", named("Labels of the volume.", json!({ "type": "string" }))),
-                    ],
-                ),
+        ),
+        (
+            "dockerVolumeConfiguration",
+            closed(
+                "A volume of Docker's.",
+                [
+                    ("scope", default(one_of("task: removed with the task.", &["task", "shared"]), json!("task"))),
+                    ("autoprovision", flag("Whether a shared volume is made if it is not there.", false)),
+                    ("driver", text("Docker's volume driver.")),
+                    ("driverOpts", named("Its options.", json!({ "type": "string" }))),
+                    ("labels", named("Labels of the volume.", json!({ "type": "string" }))),
+                ],
             ),
-            ("efsVolumeConfiguration", anything("A file system of EFS.")),
-            ("fsxWindowsFileServerVolumeConfiguration", anything("Not for Linux.")),
-            ("configuredAtLaunch", flag("Whether the service says what it is.", false)),
-        ],
-    )
+        ),
+        ("efsVolumeConfiguration", efs()),
+        ("fsxWindowsFileServerVolumeConfiguration", anything("Not emulated.")),
+        ("s3filesVolumeConfiguration", anything("Not emulated yet.")),
+        ("configuredAtLaunch", flag("Whether the service says what it is. Not emulated yet.", false)),
+    ];
+    required(closed("A volume of the task.", fields), &["name"])
+}
+
+fn efs() -> Value {
+    let fields = [
+        ("fileSystemId", text("The file system; a directory of this machine stands in for it.")),
+        ("rootDirectory", default(text("A directory in it."), json!("/"))),
+        ("transitEncryption", one_of("Not used.", &["ENABLED", "DISABLED"])),
+        ("transitEncryptionPort", number("Not used.", 0, 65535)),
+        ("authorizationConfig", anything("Not used.")),
+    ];
+    required(closed("A file system of EFS.", fields), &["fileSystemId"])
 }
 
 fn proxy_configuration() -> Value {

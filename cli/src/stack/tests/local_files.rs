@@ -2,10 +2,13 @@
 
 use super::*;
 
+/// What ECS asks for where there are secrets; it stands last, so that the lines of the fields stay the same.
+const ROLE: &str = "executionRoleArn: arn:aws:iam::111122223333:role/e\n";
+
 /// A definition whose container `a` has these fields.
 fn container(fields: &str) -> String {
     format!(
-        "family: web\nnetworkMode: awsvpc\ncontainerDefinitions:\n  - name: a\n    image: a\n    memory: 64\n{fields}"
+        "family: web\nnetworkMode: awsvpc\ncontainerDefinitions:\n  - name: a\n    image: a\n    memory: 64\n{fields}{ROLE}"
     )
 }
 
@@ -186,7 +189,7 @@ error: `valueFrom` asks for the key `key`, and the secret `e` is not a JSON obje
 #[test]
 fn a_mount_whose_source_is_not_there_is_told_where_it_is_written() {
     let definition = container(
-        "    linuxParameters: { devices: [ { hostPath: /dev/no-such-device } ] }\n    mountPoints:\n      - { sourceVolume: gone, containerPath: /gone }\n      - { sourceVolume: relative, containerPath: data }\n",
+        "    linuxParameters: { devices: [ { hostPath: /dev/no-such-device } ] }\n    mountPoints:\n      - { sourceVolume: gone, containerPath: /gone }\n      - { sourceVolume: relative, containerPath: data }\n      - { sourceVolume: efs, containerPath: /efs }\n      - { sourceVolume: ebs, containerPath: /ebs }\n",
     ) + "volumes:\n  - { name: gone, host: { sourcePath: /no/such/folder } }\n  - { name: relative, host: { sourcePath: data } }\n  - { name: efs, efsVolumeConfiguration: { fileSystemId: fs-1 } }\n  - { name: ebs, configuredAtLaunch: true }\n";
     insta::assert_snapshot!(report("", &definition, &[]), @r###"
 error: there is no device `/dev/no-such-device` on this machine
@@ -202,29 +205,29 @@ error: a path in a container must be absolute, and `data` is not
    |                                                  ^^^^
 
 warning: `/no/such/folder` is not on this machine: Docker makes it when the task starts, an empty directory
-  --> deploy/task/web.yaml:12:39
+  --> deploy/task/web.yaml:15:39
    |
-12 |   - { name: gone, host: { sourcePath: /no/such/folder } }
+15 |   - { name: gone, host: { sourcePath: /no/such/folder } }
    |                                       ^^^^^^^^^^^^^^^
 
 error: `sourcePath` must be an absolute path, and `data` is not
-  --> deploy/task/web.yaml:13:43
+  --> deploy/task/web.yaml:16:43
    |
-13 |   - { name: relative, host: { sourcePath: data } }
+16 |   - { name: relative, host: { sourcePath: data } }
    |                                           ^^^^
    |
    = hint: for example deploy/task/data
 
 warning: a directory of this machine stands in for the file system `fs-1`: efs/fs-1 in the agent's data directory; it outlives the stack
-  --> deploy/task/web.yaml:14:18
+  --> deploy/task/web.yaml:17:18
    |
-14 |   - { name: efs, efsVolumeConfiguration: { fileSystemId: fs-1 } }
+17 |   - { name: efs, efsVolumeConfiguration: { fileSystemId: fs-1 } }
    |                  ^^^^^^^^^^^^^^^^^^^^^^
 
 error: `configuredAtLaunch` is not emulated yet
-  --> deploy/task/web.yaml:15:18
+  --> deploy/task/web.yaml:18:18
    |
-15 |   - { name: ebs, configuredAtLaunch: true }
+18 |   - { name: ebs, configuredAtLaunch: true }
    |                  ^^^^^^^^^^^^^^^^^^
    |
    = hint: a `host` or `dockerVolumeConfiguration` volume may stand in
@@ -239,6 +242,10 @@ fn a_stub_needs_nothing_of_what_its_container_needs() {
     let (_folder, good) = loaded("    containers: { a: { stub: true } }\n", &definition, &[]);
     assert_eq!(report::render(&good.problems, &good.sources, false), "");
     assert!(good.stack.unwrap().services["web"].task_definition.container_definitions[0].stub);
+    let text = report("    containers: { a: { stub: true } }\n", &definition.replace(ROLE, ""), &[]);
+    let refusal =
+        "error: When you are specifying container secrets, you must also specify a value for 'executionRoleArn'";
+    assert!(text.starts_with(refusal), "what ECS asks of the definition stays: {text}");
     insta::assert_snapshot!(report("    containers: { b: { stub: true } }\n", &container(""), &[]), @r###"
 error: the task definition has no container `b`
  --> deploy/stack.yaml:5:22

@@ -242,6 +242,10 @@ fn what_the_reader_refuses_by_its_form_does_not_fit_the_schema() {
         "name: shop\nservices: { web: { taskDefinition: { family: web, containerDefinitions: [ { name: a } ] } } }",
         "name: shop\nvpc: { subnets: [ { name: a } ] }\nservices: {}",
         "name: shop\nsecurityGroups: { db: { ingress: [ { port: 80, to: self } ] } }\nservices: {}",
+        "name: shop\nsecrets: { db: { file: a, env: B } }\nservices: {}",
+        "name: shop\nsecrets: { db: {} }\nservices: {}",
+        "name: shop\nservices: { web: { taskDefinition: web.json, containers: { a: { stub: maybe } } } }",
+        "name: shop\nservices: { web: { taskDefinition: { family: web, containerDefinitions: [ { name: a, image: a, mountPoints: [ { sourceVolume: v, containerPath: data } ] } ] } } }",
     ] {
         assert!(!faults_of(&schema, value_of(text, "stack.yaml")).is_empty(), "{text}");
     }
