@@ -17,9 +17,8 @@ use crate::apply::Applier;
 use crate::control::{server, socket};
 use crate::plan::Setting;
 use crate::reconcile::{Message, Reconciler};
-use crate::runtime::events::EventKind;
 use crate::runtime::keyring::Keyring;
-use crate::runtime::{ContainerState, Docker, RuntimeError};
+use crate::runtime::{ContainerState, Docker, EventKind, RuntimeError};
 use crate::spec::ids::StackName;
 use crate::store::sqlite::{Store, StoreError};
 
