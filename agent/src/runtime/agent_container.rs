@@ -25,13 +25,14 @@ use super::spec::{ContainerId, ContainerSpec, Network};
 pub const CONTAINER_VARIABLE: &str = "ECSNET_CONTAINER";
 
 /// What the agent may do, and why.
-const CAPABILITIES: [&str; 6] = [
+const CAPABILITIES: [&str; 7] = [
     "NET_ADMIN",    // links, routes, filters, conntrack of the VPCs
     "SYS_ADMIN",    // enter their namespaces
     "SYS_PTRACE",   // open /proc/<pid>/ns/net of containers whose processes have other users or capabilities
     "CHOWN",        // give the socket Docker's group
     "DAC_OVERRIDE", // a data directory that the user made
     "FOWNER",       // the mode of such a directory
+    "NET_RAW",      // the echo that `explain` sends from inside a task
 ];
 /// The host's cgroups: those of tasks are the agent's to remove (pitfall 14).
 const CGROUPS: &str = "/sys/fs/cgroup";
