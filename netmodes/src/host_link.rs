@@ -3,7 +3,8 @@
 //!
 //! A veth pair. The host's end has an address of its own, [`HOST_ADDRESS`], and a route to the VPC's blocks; the VPC's end
 //! is [`HOST_LINK`], with a route back to that one address. What comes in is judged by the receiver's ingress rules, where
-//! the host is a peer like any other; the filter lets nothing out to the host but answers (`security::base_chains`). Both
+//! the host is a peer like any other; the filter lets nothing out to the host but answers, and nothing in that the host
+//! only forwards, as for Docker's containers, whose packets it masquerades (`security::base_chains`). Both
 //! ends, the address and the route go with the VPC's namespace, so nothing is left behind.
 
 use ipnetwork::IpNetwork;
@@ -16,7 +17,7 @@ use crate::kernel::socket::RouteSocket;
 use crate::kernel::sysctl::{self, Sysctl};
 use crate::kernel::{address, neighbour};
 use crate::vpc::eni::{MTU, MacAddress};
-use crate::vpc::router::{HOST_ADDRESS, HOST_GATEWAY, HOST_LINK};
+use crate::vpc::router::{HOST_ADDRESS, HOST_GATEWAY, HOST_HOPS, HOST_LINK};
 
 /// Nobody else is on the link, so its two ends are the same for every VPC.
 const HOST_MAC: MacAddress = MacAddress([0x06, 0x00, 0xa9, 0xfe, 0xac, 0x01]);
@@ -48,7 +49,7 @@ pub(crate) async fn ensure(
     neighbour::ensure(&outside, outer.index, HOST_GATEWAY, VPC_MAC).await?;
     neighbour::ensure(vpc, inner.index, HOST_ADDRESS, HOST_MAC).await?;
     for block in blocks.iter().filter(|block| block.is_ipv4()) {
-        route::ensure_on_link(&outside, *block, (HOST_GATEWAY, outer.index), HOST_ADDRESS).await?;
+        route::ensure_on_link(&outside, *block, (HOST_GATEWAY, outer.index), HOST_ADDRESS, HOST_HOPS).await?;
     }
     link::await_operational(&outside, name).await?;
     // Last: who sees it knows that all the rest is there.

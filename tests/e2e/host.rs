@@ -2,10 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::definition::{shell, task, waiter};
+use e2e::definition::{busybox, shell, task, waiter};
 use e2e::eventually::eventually;
 use e2e::lab::{Lab, idle};
 use e2e::probe::serve_tcp;
@@ -152,6 +152,15 @@ services:
     let link = shown["ecsnet"]["hostLink"].as_str().unwrap().to_owned();
     let there = |link: &str| std::path::Path::new("/sys/class/net").join(link).exists();
     assert!(there(&link));
+
+    // A container on Docker's bridge comes with the host's address, which Docker gives it on the way; it is not the host.
+    let name = format!("{}-outside", lab.stack);
+    let script = format!("nc -w 2 {} 8080 < /dev/null || exit 5", web.address);
+    let outside = Command::new("docker")
+        .args(["run", "--rm", "--name", &name, busybox(), "/bin/sh", "-c", &script])
+        .output()
+        .unwrap();
+    assert_eq!(outside.status.code(), Some(5), "{outside:?}");
 
     // Another stack cannot have the same way: it is told which route is there, and the first one's stays.
     let other = Lab::new();

@@ -14,6 +14,8 @@ use super::ApplyError;
 use super::zone::{failed, write_synced};
 use crate::runtime::{Docker, LogOptions, OutputStream};
 
+/// How long Docker may take to read a log that is on disk.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How many of the last lines are kept of a container.
 const MOST_LINES: u64 = 1000;
 /// How many bytes of text are kept of a container: the last ones.
@@ -35,7 +37,16 @@ pub struct Kept {
 }
 
 /// Writes down what `container` wrote last; one that is not there, or has no log that Docker can read, leaves nothing.
-pub(super) async fn keep(docker: &Docker, dir: &Path, container: &str) -> Result<(), ApplyError> {
+/// Nothing waits for a log that cannot be kept: the container has to go.
+pub(super) async fn keep(docker: &Docker, dir: &Path, container: &str) {
+    match tokio::time::timeout(PATIENCE, write(docker, dir, container)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, container, "its last lines are not kept"),
+        Err(_) => tracing::warn!(container, "its last lines are not kept: Docker does not read them"),
+    }
+}
+
+async fn write(docker: &Docker, dir: &Path, container: &str) -> Result<(), ApplyError> {
     let options = LogOptions { follow: false, tail: Some(MOST_LINES), since: None };
     let lines: Vec<_> = docker.logs(container, options).filter_map(|line| async { line.ok() }).collect().await;
     if lines.is_empty() {
@@ -64,19 +75,23 @@ pub(super) async fn keep(docker: &Docker, dir: &Path, container: &str) -> Result
     prune(dir).map_err(failed("tidy", dir))
 }
 
-/// Removes what is older than [`KEPT_FOR`], and the oldest beyond [`MOST_FILES`].
+/// Removes what is older than [`KEPT_FOR`], and the oldest beyond [`MOST_FILES`]. Others do the same at the same time.
 fn prune(dir: &Path) -> io::Result<()> {
+    let gone = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        files.push((entry.metadata()?.modified()?, entry.path()));
+        match entry.metadata().and_then(|metadata| metadata.modified()) {
+            Ok(modified) => files.push((modified, entry.path())),
+            Err(error) => gone(error)?,
+        }
     }
     files.sort();
     let surplus = files.len().saturating_sub(MOST_FILES);
     let oldest = SystemTime::now().checked_sub(KEPT_FOR);
     for (index, (modified, path)) in files.iter().enumerate() {
         if index < surplus || Some(*modified) < oldest {
-            std::fs::remove_file(path)?;
+            std::fs::remove_file(path).or_else(gone)?;
         }
     }
     Ok(())

@@ -229,7 +229,7 @@ impl Applier {
                 // A socket of ours would keep its namespace alive.
                 self.networks.forget(&name);
                 if let Some(DockerName { stack, part: Part::App(..), .. }) = DockerName::parse(&name) {
-                    kept_logs::keep(&self.docker, &self.setting.logs_dir(&StackName::new(stack)), &name).await?;
+                    kept_logs::keep(&self.docker, &self.setting.logs_dir(&StackName::new(stack)), &name).await;
                 }
                 self.docker.remove(&name).await?;
                 self.look(&name).await

@@ -201,9 +201,10 @@ fn is_found(program: &str) -> bool {
 
 /// Gives this thread, which becomes the command and has a mount namespace of its own, the task's view of names.
 fn see_as_the_task(task_hosts: &Path, task_resolv_conf: &Path) -> Result<(), Failure> {
-    // Nothing that is mounted from here on may show on the host.
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .map_err(failed("make the mounts private"))?;
+    // Nothing that is mounted from here on may show on the host. What the host unmounts goes here too: Docker's mounts of
+    // namespaces, copied, would keep those alive.
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
+        .map_err(failed("let no mount out"))?;
     // Where /etc/resolv.conf leads may lie under what is masked next, so it is followed before.
     let hosts = followed("/etc/hosts")?;
     let resolv_conf = followed("/etc/resolv.conf")?;

@@ -5,6 +5,7 @@
 //! shorter than the kernel keeps any of them. A flow that began before accounting was on has no counts, and so no record.
 
 use std::collections::HashMap;
+use std::collections::btree_map::Entry;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,11 @@ use crate::security::ruleset::{INITIATOR_UNTRACKED, LOG_EGRESS, LOG_INGRESS, RES
 
 /// AWS aggregates over a minute at least; nobody waits so long before a screen.
 pub const WINDOW: Duration = Duration::from_secs(5);
+
+/// How often the log is read before the end of the window is looked at again.
+const MOST_READS: u32 = 64;
+/// How many refused flows a window holds; of more than that only what there is already is counted.
+const MOST_REFUSED: usize = 1 << 16;
 
 /// A VPC that is watched.
 #[derive(Debug)]
@@ -71,8 +77,9 @@ impl Watch {
         Ok(Some(window))
     }
 
+    /// Reads what is there, but not for ever: whoever sends faster than this reads must not hold up a window's end.
     fn read_logged(&self, window: &mut Window) -> Result<(), KernelError> {
-        loop {
+        for _ in 0..MOST_READS {
             match self.logged.read()? {
                 Logged::Nothing => return Ok(()),
                 Logged::Lost => window.lost = true,
@@ -80,13 +87,20 @@ impl Watch {
                     for (group, packet) in packets {
                         let by = if group == LOG_EGRESS { Refusal::Egress } else { Refusal::Ingress };
                         if let Some((tuple, bytes)) = tuple(&packet) {
-                            let volume = window.refused.entry((tuple, by)).or_default();
-                            *volume = volume.plus(Volume { packets: 1, bytes });
+                            let is_full = window.refused.len() >= MOST_REFUSED;
+                            match window.refused.entry((tuple, by)) {
+                                Entry::Vacant(_) if is_full => window.lost = true,
+                                entry => {
+                                    let volume = entry.or_default();
+                                    *volume = volume.plus(Volume { packets: 1, bytes });
+                                }
+                            }
                         }
                     }
                 }
             }
         }
+        Ok(())
     }
 
     fn read_flows(&mut self, window: &mut Window) -> Result<(), KernelError> {

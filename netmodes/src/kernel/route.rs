@@ -8,7 +8,8 @@ use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+    RouteType,
 };
 
 use super::address::family;
@@ -44,7 +45,8 @@ pub async fn ensure(socket: &RouteSocket, route: Route) -> Result<(), KernelErro
     socket.change(what, RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE | NLM_F_REPLACE).await
 }
 
-/// Makes the route by way of a gateway that is taken to be on the link, for packets that leave with `source`.
+/// Makes the route by way of a gateway that is taken to be on the link, for packets that leave with `source` and with
+/// `hops` to live.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -53,10 +55,12 @@ pub async fn ensure_on_link(
     destination: IpNetwork,
     (gateway, link): (IpAddr, u32),
     source: IpAddr,
+    hops: u8,
 ) -> Result<(), KernelError> {
     let mut message = message(Route { destination, hop: Hop::Gateway(gateway, link) });
     message.header.flags = RouteFlags::Onlink;
     message.attributes.push(RouteAttribute::PrefSource(source.into()));
+    message.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Hoplimit(hops.into())]));
     let what = || format!("make the route to {destination} over link {link}");
     socket.change(what, RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE).await
 }

@@ -44,6 +44,8 @@ const NOT_EQUAL: u32 = 1;
 const AT_MOST: u32 = 3;
 const AT_LEAST: u32 = 5;
 const NETWORK_HEADER: u32 = 1;
+/// In the header of IPv4.
+const TIME_TO_LIVE: u32 = 8;
 const TRANSPORT_HEADER: u32 = 2;
 const CT_STATE: u32 = 0;
 const CT_DIRECTION: u32 = 1;
@@ -88,6 +90,11 @@ fn lower_one(statement: &Statement, out: &mut Vec<Expression>) {
                 out.push(E::Bitwise { mask, xor: vec![0; length] });
             }
             out.push(equals(&network));
+        }
+        Statement::TimeToLive(hops) => {
+            family_is(Family::Ipv4, out);
+            out.push(E::Payload { base: NETWORK_HEADER, offset: TIME_TO_LIVE, length: 1, register: FIRST });
+            out.push(equals(&[*hops]));
         }
         Statement::Protocol(number) => protocol_is(*number, out),
         Statement::Port(transport, PortRange { first, last }) => {
@@ -278,6 +285,9 @@ fn raise_address(rest: &[Expression]) -> Option<(Statement, usize)> {
         return raise_lookup(rest)
             .filter(|(statement, _)| matches!(statement, Statement::Lookup(_, Some(Field::Ipv4(_)), _)));
     };
+    if let [E::Payload { offset: TIME_TO_LIVE, length: 1, .. }, E::Compare { data, .. }, ..] = rest {
+        return Some((Statement::TimeToLive(*data.first()?), 2));
+    }
     let side = if matches!(offset, 12 | 8) { Side::From } else { Side::To };
     let (mask, data, taken) = match rest {
         [_, E::Bitwise { mask, .. }, E::Compare { data, .. }, ..] => (mask.clone(), data, 3),

@@ -256,6 +256,8 @@ pub enum Statement {
     Interface(Side, LinkName),
     /// Address inside a block whose prefix is not 0.
     Block(Side, IpNetwork),
+    /// An IPv4 packet with this time to live.
+    TimeToLive(u8),
     /// A protocol above IP, by number.
     Protocol(u8),
     /// Destination ports; never all of them, which is [`Statement::Protocol`].

@@ -163,6 +163,7 @@ impl Display for Statement {
                 write!(f, "{family} {} ", if *side == Side::From { "saddr" } else { "daddr" })?;
                 if whole { write!(f, "{}", block.ip()) } else { write!(f, "{block}") }
             }
+            Self::TimeToLive(hops) => write!(f, "ip ttl {hops}"),
             Self::Protocol(number) => {
                 f.write_str("meta l4proto ")?;
                 protocol(*number, f)

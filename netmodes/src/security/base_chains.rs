@@ -11,7 +11,7 @@ use crate::nft::{
     Base, Chain, ChainKind, Direction, Family, Field, Hook, LinkName, Policy, Rule, Side, State, Statement, Table,
     Transport, Verdict,
 };
-use crate::vpc::router::{HOST_ADDRESS, HOST_LINK, TASK_METADATA};
+use crate::vpc::router::{HOST_ADDRESS, HOST_HOPS, HOST_LINK, TASK_METADATA};
 
 const DNS: PortRange = PortRange { first: 53, last: 53 };
 const HTTP: PortRange = PortRange { first: 80, last: 80 };
@@ -36,8 +36,10 @@ pub(super) fn base_chains(table: &mut Table, ruleset: &Ruleset) {
     }
     let host = LinkName::new(HOST_LINK);
     if ruleset.router.host_link.is_some() {
-        let own = [S::Interface(Side::From, host), S::Block(Side::From, HOST_ADDRESS.into()), accept()];
-        prerouting.push(rule(own, "the host with its own address"));
+        // Not what the host forwards for its containers, behind its own address too: that has lost a hop on the way.
+        let own = S::Block(Side::From, HOST_ADDRESS.into());
+        let own = [S::Interface(Side::From, host), own, S::TimeToLive(HOST_HOPS), accept()];
+        prerouting.push(rule(own, "the host itself, with its own address"));
     }
     let own = S::Lookup(Field::Interface(Side::From), Some(Field::Ipv4(Side::From)), SOURCES.into());
     prerouting.push(rule([own, accept()], "an ENI with its own address"));

@@ -20,6 +20,9 @@ pub const HOST_ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 17
 /// The VPC's router, as the host sees it: the way into every block of the VPC.
 pub const HOST_GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 172, 2));
 
+/// The time to live of what the host itself sends into the VPC: the most there is, so that nothing forwarded has it.
+pub const HOST_HOPS: u8 = u8::MAX;
+
 /// The name of the host's own end of that link: one for each VPC, at most 15 bytes.
 pub fn host_link_name(vpc: &VpcId) -> String {
     let id = vpc.as_str();
