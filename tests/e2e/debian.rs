@@ -66,6 +66,9 @@ fn each_mistake_of_the_broken_stack_is_named_by_one_command() {
     says(&lab, refused, &["ps", "--output", "wide", &lab.stack]);
     let answer = says(&lab, "CannotPullContainerError: ", &["ps", "--all", "--output", "wide", &lab.stack]);
     assert!(answer.stdout.contains("(image 127.0.0.1:1/ecsnet-example/nginx:latst)"), "{answer:#?}");
+    // What never ran has no logs, which is said.
+    let answer = lab.run(&["logs", &format!("{}/mail", lab.stack)]);
+    assert!(answer.stderr.contains("has written nothing"), "{answer:#?}");
 
     // What the document says to change, and all is well.
     let mended = broken
