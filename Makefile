@@ -50,7 +50,7 @@ kernel: deps kernel-packages ## ring 2: the network in throw-away namespaces (ro
 	$(TEST) -p netmodes --tests
 
 .PHONY: e2e
-e2e: build docker image-shop e2e-packages ## ring 3: the binary, Docker and real packets (root)
+e2e: build docker image-shop image-debian e2e-packages ## ring 3: the binary, Docker and real packets (root)
 	$(TEST) -p agent --tests
 	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(TEST) -p e2e
 
@@ -84,6 +84,10 @@ docs: deps ## the code's documentation, every warning an error
 image-shop: deps docker ## the example's image, from its static binary, without a registry
 	$(CARGO) build --profile $(PROFILE) -p shop
 	examples/shop/image.sh "$(OUT)/shop"
+
+.PHONY: image-debian
+image-debian: docker ## nginx and redis for examples/debian, from Debian's packages, without a registry
+	examples/debian/image.sh
 
 .PHONY: docker
 docker: ## make sure that Docker's engine answers: install and start it if it does not

@@ -6,6 +6,7 @@ mod agent_container;
 mod awsvpc;
 mod crash;
 mod credentials;
+mod debian;
 mod discovery;
 mod doctor;
 mod explain;

@@ -317,15 +317,46 @@ impl Applier {
             Ok(()) => Ok(vec![Seen::Image(image)]),
             Err(error @ PullError::Unreachable { .. }) => Err(ApplyError::Pull(error)),
             Err(error) => {
-                let mut reason = format!("CannotPullContainerError: {error}");
-                if credentials.is_none() && error.is_about_access() {
-                    reason.push_str(
-                        " (ecsnet has no credentials for this registry: sign in with `docker login` and run `ecsnet up` \
-                         again; they are kept in memory only, so also after the agent was started anew)",
-                    );
-                }
+                let reason = cannot_pull(&image, &error, credentials.is_some());
                 Ok(vec![Seen::CannotStart { stack, task, container, reason }])
             }
         }
+    }
+}
+
+/// Why a task whose image did not come stops: ECS's word, what was said, and which image it was.
+fn cannot_pull(image: &str, error: &PullError, with_credentials: bool) -> String {
+    let mut reason = format!("CannotPullContainerError: {error}");
+    if !reason.contains(image) {
+        reason.push_str(&format!(" (image {image})"));
+    }
+    if !with_credentials && error.is_about_access() {
+        reason.push_str(
+            " (ecsnet has no credentials for this registry: sign in with `docker login` and run `ecsnet up` \
+             again; they are kept in memory only, so also after the agent was started anew)",
+        );
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_did_not_come_is_named_once() {
+        let said = |message: &str| {
+            let error = PullError::Refused { message: message.to_owned() };
+            cannot_pull("r.test/web:latst", &error, true)
+        };
+        assert_eq!(
+            said("Error response from daemon: Get \"http://r.test/v2/\": connection refused"),
+            "CannotPullContainerError: Error response from daemon: Get \"http://r.test/v2/\": connection refused \
+             (image r.test/web:latst)"
+        );
+        assert_eq!(
+            said("manifest for r.test/web:latst not found"),
+            "CannotPullContainerError: manifest for r.test/web:latst not found"
+        );
     }
 }

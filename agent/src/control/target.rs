@@ -35,7 +35,12 @@ pub fn find(lens: &Lens<'_>, target: &str) -> Result<Vec<Target>, ErrorReply> {
         } else {
             format!("services: {}; tasks: `ecsnet ps`", known.join(", "))
         };
-        let message = format!("`{target}` names no task and no service with tasks");
+        if let Some(service) = known.iter().find(|known| *known == target || known.ends_with(&format!("/{target}"))) {
+            let message = format!("service `{service}` has no task now");
+            let hint = "`ecsnet ps --all --output wide` says why its last ones stopped".to_owned();
+            return Err(ErrorReply { message, hint: Some(hint), exit_code: 2 });
+        }
+        let message = format!("`{target}` names no task and no service");
         return Err(ErrorReply { message, hint: Some(hint), exit_code: 2 });
     }
     found.sort_by_key(|(_, t)| (t.status != TaskStatus::Running, t.created_at));

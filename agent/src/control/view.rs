@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::api::{Progress, ServiceEvent, ServiceView, StackSummary, TaskExtra, TaskView};
 use crate::observe::Observed;
 use crate::plan::containers::{Readiness, readiness};
-use crate::plan::health;
+use crate::plan::health::{self, HealthStatus};
 use crate::plan::{FARGATE_OPEN_FILES, Setting};
 use crate::runtime::{ContainerState, Health};
 use crate::spec::ids::{ServiceName, StackName, arn};
@@ -185,19 +185,13 @@ impl Lens<'_> {
             }
             TaskStatus::Activating => Some("its DNS record".to_owned()),
             TaskStatus::Running if health::has_check(task) => {
-                let status = health::of_task(task, stack, self.observed, self.setting);
-                (status != health::HealthStatus::Healthy).then(|| {
-                    let outputs = task.definition.container_definitions.iter().filter_map(|c| {
-                        let name = self.setting.app_name(stack, &task.id, &c.name);
-                        self.observed.containers.get(&name).and_then(|c| c.last_health_output.clone())
-                    });
-                    let output: String = outputs.map(|o| o.trim().to_owned()).filter(|o| !o.is_empty()).collect();
-                    if output.is_empty() {
-                        "its health check".to_owned()
-                    } else {
-                        format!("its health check: {output}")
-                    }
-                })
+                let output = health::last_output(task, stack, self.observed, self.setting);
+                let output = if output.is_empty() { output } else { format!(": {output}") };
+                match health::of_task(task, stack, self.observed, self.setting) {
+                    HealthStatus::Healthy => None,
+                    HealthStatus::Unhealthy => Some(format!("its health check, which fails{output}")),
+                    HealthStatus::Unknown => Some(format!("its health check{output}")),
+                }
             }
             TaskStatus::Running => match health::counts(task, stack, self.observed, self.setting, Timestamp::now()) {
                 health::Counts::At(at) => Some(format!(

@@ -61,6 +61,16 @@ pub fn of_task(task: &Task, stack: &StackName, observed: &Observed, setting: &Se
     if any && !unknown { HealthStatus::Healthy } else { HealthStatus::Unknown }
 }
 
+/// What its containers' checks said last, on one line; empty where they said nothing.
+pub fn last_output(task: &Task, stack: &StackName, observed: &Observed, setting: &Setting) -> String {
+    let outputs = task.definition.container_definitions.iter().filter_map(|definition| {
+        let name = setting.app_name(stack, &task.id, &definition.name);
+        observed.containers.get(&name)?.last_health_output.as_deref()
+    });
+    let lines: Vec<&str> = outputs.flat_map(str::lines).map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
+}
+
 /// When a task counts as healthy for a deployment (3.2): its check passes, or, without one, it has been RUNNING for 40 s.
 pub enum Counts {
     /// It does.

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use super::{Global, target};
 use crate::failure::Failure;
-use crate::render::short;
+use crate::render::{self, short};
 
 /// Show what a task's or a service's containers wrote
 #[derive(Debug, Args)]
@@ -40,8 +40,10 @@ impl Logs {
             ("tail", tail.as_deref()),
         ];
         let mut lines = pin!(client.stream::<LogLine>("/logs", &query).await?);
+        let mut silent = !self.follow;
         while let Some(line) = lines.next().await {
             let line = line?;
+            silent = false;
             let text = rendered(&line, prefixed, self.timestamps);
             match line.stream.as_str() {
                 "stderr" => io::stderr().lock().write_all(text.as_bytes()),
@@ -49,9 +51,20 @@ impl Logs {
             }
             .map_err(Failure::Output)?;
         }
+        if silent {
+            let stopped = found.iter().all(|target| target.last_status == "STOPPED");
+            render::say(format_args!(
+                "`{}` has written nothing{}",
+                self.target,
+                if stopped { WHY_STOPPED } else { "" }
+            ));
+        }
         Ok(0)
     }
 }
+
+/// A task whose containers never ran has no logs; its reason is elsewhere.
+const WHY_STOPPED: &str = ", and has STOPPED: `ecsnet ps --all --output wide` says why";
 
 fn rendered(line: &LogLine, prefixed: bool, timestamps: bool) -> String {
     let mut text = String::new();

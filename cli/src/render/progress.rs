@@ -82,7 +82,10 @@ impl Display {
             .waiting
             .retain(|line| !self.failed.keys().any(|s| again(s) && line.starts_with(&format!("service {s}:"))));
         for service in self.failed.keys().filter(|service| again(service)) {
-            shown.waiting.push(format!("service {service}: its tasks fail again and again: `ecsnet logs {service}`"));
+            shown.waiting.push(format!(
+                "service {service}: its tasks fail again and again: `ecsnet ps --all --output wide` says why, \
+                 `ecsnet logs {service}` what they wrote"
+            ));
         }
         shown
     }
@@ -195,7 +198,7 @@ mod tests {
         insta::assert_snapshot!(lines(&display.without_repetition(&progress)).join("\n"), @r"
         pull nginx:1: 12 of 40 MB
         service web: task aaaaaaaa RUNNING at 10.0.0.4
-        waiting: service orders: its tasks fail again and again: `ecsnet logs orders`
+        waiting: service orders: its tasks fail again and again: `ecsnet ps --all --output wide` says why, `ecsnet logs orders` what they wrote
         ");
         progress.tasks.remove(1);
         assert_eq!(display.without_repetition(&progress).tasks.len(), 1, "those that were seen are remembered");

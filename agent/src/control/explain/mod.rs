@@ -80,9 +80,8 @@ async fn once(server: &Server, request: &ExplainRequest) -> Result<Explanations,
     let mut cases = Vec::new();
     let mut disagreement = None;
     match destination {
-        Destination::NoTask(stack, service) => {
-            let text = format!("service `{service}` of stack `{stack}` has no task");
-            let steps = vec![Step::fails(About::To, Code::BadState, text)];
+        Destination::NoTask(stack, service, why) => {
+            let steps = vec![Step::fails(About::To, Code::BadState, why)];
             return Ok(nowhere(&sender, request, format!("{stack}/{service}"), steps, None, notes));
         }
         Destination::Tasks(ends) => {

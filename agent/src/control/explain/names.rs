@@ -10,7 +10,7 @@ use crate::control::view::Lens;
 use crate::plan::health::{self, HealthStatus};
 use crate::project::dns;
 use crate::project::zone::Zone;
-use crate::spec::ids::StackName;
+use crate::spec::ids::{ServiceName, StackName};
 use crate::store::state::{ServiceState, StackState, Task, TaskStatus};
 
 /// What the zone has of a name.
@@ -64,7 +64,7 @@ pub(super) fn record(lens: &Lens<'_>, stack_name: &StackName, name: &str) -> Rec
         (Some((service, state)), _) => {
             let tasks: Vec<&Task> = stack.tasks.values().filter(|t| &t.service == service && t.holds_lease()).collect();
             let why = match tasks.as_slice() {
-                [] => format!("service `{service}` has no task (desiredCount {})", state.desired_count),
+                [] => no_task(stack, service, state),
                 tasks => {
                     let why: Vec<String> = tasks
                         .iter()
@@ -111,6 +111,16 @@ pub(super) fn of_task(lens: &Lens<'_>, stack_name: &StackName, task: &Task) -> O
     Some(Step::note(About::Name, text))
 }
 
+/// Why a service that has no task has none.
+pub(super) fn no_task(stack: &StackState, service: &ServiceName, state: &ServiceState) -> String {
+    let text = format!("service `{service}` has no task (desiredCount {})", state.desired_count);
+    let stopped = stack.tasks.values().filter(|t| &t.service == service).max_by_key(|t| t.created_at);
+    match stopped.and_then(|task| task.stop.as_ref()) {
+        Some(stop) if state.desired_count > 0 => format!("{text}: the last one stopped: {}", stop.reason),
+        _ => text,
+    }
+}
+
 fn discovery_name(service: &ServiceState) -> Option<&str> {
     service.primary()?.service.discovery.as_ref().map(|d| d.name.as_str())
 }
@@ -122,12 +132,17 @@ fn zone(lens: &Lens<'_>, name: &StackName, stack: &StackState) -> Zone {
 }
 
 fn why_not_registered(lens: &Lens<'_>, stack: &StackName, task: &Task) -> String {
-    let health = health::of_task(task, stack, lens.observed, lens.setting).as_str();
+    let health = health::of_task(task, stack, lens.observed, lens.setting);
     match task.status {
         TaskStatus::Activating | TaskStatus::Running if !task.is_wanted() => "is being stopped".to_owned(),
         TaskStatus::Activating | TaskStatus::Running if !task.registers => "is not entered in any registry".to_owned(),
         TaskStatus::Activating | TaskStatus::Running if !dns::is_registered(task) => {
-            format!("is {health}: its health check has not passed yet")
+            let output = health::last_output(task, stack, lens.observed, lens.setting);
+            let output = if output.is_empty() { output } else { format!(": {output}") };
+            match health {
+                HealthStatus::Unhealthy => format!("is UNHEALTHY: its health check fails{output}"),
+                other => format!("is {}: its health check has not passed yet{output}", other.as_str()),
+            }
         }
         TaskStatus::Activating | TaskStatus::Running => "is about to be entered".to_owned(),
         status => format!("is {}", status.as_str()),

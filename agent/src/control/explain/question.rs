@@ -66,8 +66,8 @@ pub(super) struct Sender {
 pub(super) enum Destination {
     /// Tasks of the same VPC, or of another one.
     Tasks(Vec<End>),
-    /// A service that has none.
-    NoTask(StackName, ServiceName),
+    /// A service that has none, and why.
+    NoTask(StackName, ServiceName, String),
     /// Addresses, with the tasks of the sender's VPC that have them.
     Addresses(Vec<(IpAddr, Option<End>)>),
     /// A name, to be asked of the resolver.
@@ -197,11 +197,14 @@ fn destination(lens: &Lens<'_>, from: &End, to: &str) -> Result<Destination, Err
         Err(_) if to.contains('.') => Ok(Destination::Name(to.trim_end_matches('.').to_ascii_lowercase())),
         Err(unknown) => {
             let stack = StackName::new(stack);
-            let services = lens.state.stack(&stack).map(|s| &s.services);
-            if let Some((service, _)) = services.and_then(|s| s.get_key_value(name)) {
-                return Ok(Destination::NoTask(stack, service.clone()));
+            let state = lens.state.stack(&stack);
+            if let Some((state, (service, of_service))) =
+                state.and_then(|state| Some((state, state.services.get_key_value(name)?)))
+            {
+                let why = names::no_task(state, service, of_service);
+                return Ok(Destination::NoTask(stack, service.clone(), why));
             }
-            let known = services.into_iter().flat_map(|s| s.keys()).map(ServiceName::as_str);
+            let known = state.into_iter().flat_map(|s| s.services.keys()).map(ServiceName::as_str);
             let near = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
             let message = format!("`{to}` names no task and no service, and is no DNS name or address");
             Err(wrong(message, near.or(unknown.hint)))

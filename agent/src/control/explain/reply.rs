@@ -281,4 +281,9 @@ impl Step {
     pub(super) fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
+
+    /// The remedy, if it has one, for when `condition` holds.
+    pub(super) fn only_if(self, condition: &str) -> Self {
+        Self { remedy: self.remedy.map(|remedy| format!("if {condition}: {remedy}")), ..self }
+    }
 }

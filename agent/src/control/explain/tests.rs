@@ -207,6 +207,22 @@ fn a_socket_that_does_not_take_it_is_told(#[case] taker: Taker, #[case] code: Co
     assert_eq!(verdict.foreseen, Some(seen));
 }
 
+#[test]
+fn a_wrong_port_is_told_with_the_one_that_is_mapped_and_listened_to() {
+    let wrong = case(&shop(), "web", "users", Opening::Tcp(8081));
+    let verdict = decide(&wrong, Some(&Taker::Nobody(vec![22, 8080])));
+    let [(Code::EniSgRulesMismatch, Some(rule)), (Code::NoListener, meant)] = faults(&verdict)[..] else {
+        panic!("{verdict:?}")
+    };
+    assert!(rule.starts_with("if the port is right: "), "{rule}");
+    assert_eq!(meant, Some("did you mean port 8080?"));
+    // One that is mapped is meant, and one that nobody listens on is no better.
+    for (port, listening) in [(8080, vec![81]), (8081, vec![81])] {
+        let verdict = decide(&case(&shop(), "web", "users", Opening::Tcp(port)), Some(&Taker::Nobody(listening)));
+        assert_eq!(verdict.steps.last().unwrap().remedy, None);
+    }
+}
+
 fn loopback() -> SocketAddr {
     "127.0.0.1:8080".parse().unwrap()
 }
@@ -327,4 +343,36 @@ fn a_task_that_is_not_healthy_yet_has_no_record_and_one_that_is_has() {
     let Record::Addresses(found) = names::record(&lens(&world), &shop, "users.shop.local") else { panic!("no record") };
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [users.eni.primary_address().unwrap()]);
     assert_eq!(names::record(&lens(&world), &shop, "example.com"), Record::Elsewhere);
+}
+
+#[test]
+fn a_check_that_fails_says_what_it_said() {
+    let mut world = shop();
+    let shop = StackName::new("shop");
+    let ill = world.live("ill")[0].clone();
+    let name = world.setting.app_name(&shop, &ill.id, &ill.definition.container_definitions[0].name);
+    let container = world.observed.containers.get_mut(&name).unwrap();
+    container.health = Some(Health::Unhealthy);
+    container.last_health_output = Some("no\n answer\n".to_owned());
+    let Record::Missing { why, .. } = names::record(&lens(&world), &shop, "ill.shop.local") else { panic!("a record") };
+    assert!(why.ends_with("is UNHEALTHY: its health check fails: no; answer"), "{why}");
+}
+
+#[test]
+fn a_service_whose_tasks_do_not_start_says_why() {
+    let mut world = World::new();
+    world.unpullable.insert("mail".into());
+    world.apply_stack(&stack(vec![
+        service("web", 1, vec![container("app", "web")]),
+        service("mail", 1, vec![container("app", "mail")]),
+    ]));
+    world.settle(Duration::from_secs(30));
+    for task in world.live_ids("mail") {
+        crate::plan::up::stop_task(&mut world.state, &StackName::new("shop"), &task, None, world.now);
+    }
+    let shop = StackName::new("shop");
+    let state = world.state.stack(&shop).unwrap();
+    let (name, of_service) = state.services.get_key_value("mail").unwrap();
+    let why = names::no_task(state, name, of_service);
+    assert!(why.starts_with("service `mail` has no task (desiredCount 1): the last one stopped: CannotPull"), "{why}");
 }

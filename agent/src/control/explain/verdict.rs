@@ -11,6 +11,7 @@ use netmodes::reach::{Outcome, foresee};
 use super::question::{End, Sender};
 use super::reply::{About, Code, Component, Step};
 use super::wording::{self, Way, group_name, list, opening as what};
+use crate::spec::task_definition::TransportProtocol;
 use crate::store::state::{StackRecord, TaskStatus};
 
 /// One path to judge.
@@ -104,7 +105,10 @@ pub(super) fn decide(case: &Case, taker: Option<&Taker>) -> Verdict {
         steps.push(rules_step(case, Way::Egress, from, judgement));
     }
     if let (Some(judgement), Some(to)) = (&path.ingress, &case.to) {
-        steps.push(rules_step(case, Way::Ingress, to, judgement));
+        let step = rules_step(case, Way::Ingress, to, judgement);
+        // A rule for a port on which nobody listens would only make the next step fail.
+        let port_is_right = taker.and_then(|taker| port_meant(case, taker)).is_none();
+        steps.push(if port_is_right { step } else { step.only_if("the port is right") });
     }
     if let (Some(taker), Some(port)) = (taker, case.opening.port()) {
         steps.push(listener_step(case, taker, port));
@@ -314,7 +318,23 @@ fn listener_step(case: &Case, taker: &Taker, port: u16) -> Step {
                 ports => format!("; its task definition maps {}", list(ports)),
             };
             let text = format!("nothing listens on {protocol}/{port}: {others}{mapped}");
-            Step::fails(About::Listener, Code::NoListener, text)
+            let step = Step::fails(About::Listener, Code::NoListener, text);
+            match port_meant(case, taker) {
+                Some(meant) => step.with_remedy(format!("did you mean port {meant}?")),
+                None => step,
+            }
         }
     }
+}
+
+/// Where nobody listens on a port that is not mapped: the one that is mapped and listened to.
+fn port_meant(case: &Case, taker: &Taker) -> Option<u16> {
+    let (Taker::Nobody(listening), Some(port), Some(to)) = (taker, case.opening.port(), &case.to) else { return None };
+    let protocol = match case.opening {
+        Opening::Udp(_) => TransportProtocol::Udp,
+        _ => TransportProtocol::Tcp,
+    };
+    let mapped = to.definition.port_mappings().filter(|m| m.protocol == protocol).map(|m| m.container_port);
+    let mapped: Vec<u16> = mapped.collect();
+    if mapped.contains(&port) { None } else { mapped.into_iter().find(|p| listening.contains(p)) }
 }

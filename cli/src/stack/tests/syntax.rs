@@ -3,6 +3,16 @@
 use super::*;
 
 #[test]
+fn the_other_examples_load_without_a_word() {
+    for file in ["stack.yaml", "broken.yaml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/debian").join(file);
+        let loaded = load(&path, &Overrides::default());
+        assert_eq!(report::render(&loaded.problems, &loaded.sources, false), "", "{file}");
+        assert!(loaded.stack.is_some());
+    }
+}
+
+#[test]
 fn the_shop_loads_without_a_word() {
     let loaded = load(&shop(), &Overrides::default());
     assert_eq!(report::render(&loaded.problems, &loaded.sources, false), "");
