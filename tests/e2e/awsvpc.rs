@@ -115,8 +115,8 @@ fn a_port_is_taken_once_in_a_task_and_its_network_carries_until_the_last_contain
         "name: {{name}}
 vpc: {{ internet: false }}
 services:
-  stays: {{ taskDefinition: {} }}
-  leaves: {{ taskDefinition: {} }}
+  stays: {{ securityGroups: [default], taskDefinition: {} }}
+  leaves: {{ securityGroups: [default], taskDefinition: {} }}
 ",
         task("stays", &[listens, waiting("side")]),
         task("leaves", &[shell("app", leaves)]),
