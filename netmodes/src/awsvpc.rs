@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::sysctl::Sysctl;
 use crate::vpc::eni::{Eni, MTU, MacAddress};
 use crate::vpc::router::Router;
 
@@ -123,6 +124,9 @@ pub struct RouterState {
     /// Whether the host's link is there, with the way back to the host.
     #[serde(default)]
     pub reaches_host: bool,
+    /// Whether idle flows are forgotten as [`idle_timeouts`] says.
+    #[serde(default)]
+    pub forgets_flows: bool,
 }
 
 impl RouterState {
@@ -135,8 +139,26 @@ impl RouterState {
             forwards_ipv4: true,
             forwards_ipv6: router.cidrs.iter().any(IpNetwork::is_ipv6),
             reaches_host: router.host_link.is_some(),
+            forgets_flows: true,
         }
     }
+}
+
+/// How many seconds a tracked flow that carries nothing is kept, as in EC2 (4.4). A UDP flow is a stream to Linux once
+/// both sides have sent for two seconds.
+///
+/// A kernel that tracks nothing yet has none of these settings: the filter, which is there before the router, makes it track.
+pub(crate) fn idle_timeouts() -> [Sysctl; 6] {
+    [
+        ("tcp_timeout_established", "432000"),
+        ("udp_timeout", "30"),
+        ("udp_timeout_stream", "180"),
+        ("generic_timeout", "600"),
+        // Another protocol like any, to EC2.
+        ("gre_timeout", "600"),
+        ("gre_timeout_stream", "600"),
+    ]
+    .map(|(name, seconds)| Sysctl::optional(format!("netfilter/nf_conntrack_{name}"), seconds))
 }
 
 fn block(network: IpAddr, prefix: u8) -> Option<IpNetwork> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures_util::future::{try_join, try_join3};
 use ipnetwork::IpNetwork;
 
-use crate::awsvpc::{OWNER_LINK, OwnerEnd, RouterEnd, RouterState};
+use crate::awsvpc::{OWNER_LINK, OwnerEnd, RouterEnd, RouterState, idle_timeouts};
 use crate::host_link;
 use crate::ids::EniId;
 use crate::kernel::error::KernelError;
@@ -349,10 +349,12 @@ fn router_settings(ipv6: bool) -> Vec<Sysctl> {
         Sysctl::optional("ipv6/conf/all/accept_redirects", "0"),
         Sysctl::optional("ipv6/conf/default/accept_redirects", "0"),
     ]);
+    settings.extend(idle_timeouts());
     settings
 }
 
-/// Settings of the owner's namespace: IPv6 is on if the ENI has it (reference 1.3), else off on its link alone.
+/// Settings of the owner's namespace: IPv6 is on if the ENI has it (reference 1.3), else off on its link alone. Docker
+/// switches it off on `lo` too, where every task has ::1, which is `localhost` in Docker's own `/etc/hosts`.
 fn owner_settings(eni: &Eni) -> Vec<Sysctl> {
     let on_link = format!("ipv6/conf/{OWNER_LINK}/disable_ipv6");
     if eni.addresses.iter().any(|address| address.address.is_ipv6()) {
@@ -362,6 +364,6 @@ fn owner_settings(eni: &Eni) -> Vec<Sysctl> {
             Sysctl::new(on_link, "0"),
         ]
     } else {
-        vec![Sysctl::optional(on_link, "1")]
+        vec![Sysctl::optional(on_link, "1"), Sysctl::optional("ipv6/conf/lo/disable_ipv6", "0")]
     }
 }

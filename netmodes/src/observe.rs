@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use crate::awsvpc::{OWNER_LINK, OwnerEnd, OwnerRoute, RouterEnd, RouterState};
+use crate::awsvpc::{OWNER_LINK, OwnerEnd, OwnerRoute, RouterEnd, RouterState, idle_timeouts};
 use crate::ids::EniId;
 use crate::kernel::address::{self, Address};
 use crate::kernel::error::KernelError;
@@ -86,6 +86,7 @@ pub(crate) async fn observe_vpc(netns: &Netns, socket: &RouteSocket) -> Result<O
             let back = Route { destination: HOST_ADDRESS.into(), hop: Hop::Link(link.index) };
             routes.contains(&back)
         }),
+        forgets_flows: sysctl::hold(netns, &idle_timeouts())?,
     };
     let mut ends = by_index(&routes, &neighbours);
     let mut observed = ObservedVpc { router, ..ObservedVpc::default() };

@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use lab::{Lab, eni, eventually, packets};
 use netmodes::awsvpc::OwnerEnd;
 use netmodes::kernel::link::{self, LinkChange};
-use netmodes::kernel::neighbour;
 use netmodes::kernel::netns::Netns;
 use netmodes::kernel::route::{self, Hop, Route};
 use netmodes::kernel::socket::RouteSocket;
+use netmodes::kernel::sysctl::{self, Sysctl};
+use netmodes::kernel::{address, neighbour};
 use netmodes::observe::observe_owner;
 use netmodes::vpc::eni::{Eni, MacAddress};
 
@@ -115,6 +116,23 @@ async fn ipv6_runs_beside_ipv4() {
     for (server, client) in [("10.0.0.11", "10.0.0.10"), ("2600:1f00::11", "2600:1f00::10")] {
         let seen = packets::exchange_tcp(&a.netns, &b.netns, server.parse().unwrap());
         assert_eq!(seen.ip().to_string(), client);
+    }
+}
+
+/// Docker gives a namespace without IPv6 to a container without a network.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_ipv6_a_task_has_both_loopback_addresses_and_no_other_of_ipv6() {
+    let Some(lab) = Lab::open().await else { return };
+    let task = lab::Task { eni: eni(1, &["10.0.0.10"]), netns: Netns::anonymous().unwrap() };
+    let as_docker = ["all", "default", "lo"].map(|of| Sysctl::new(format!("ipv6/conf/{of}/disable_ipv6"), "1"));
+    sysctl::ensure(&task.netns, &as_docker).unwrap();
+    lab.vpc.ensure_eni(&task.eni, &task.netns).await.unwrap();
+    let addresses = address::list(&RouteSocket::open(&task.netns).unwrap()).await.unwrap();
+    let mut addresses: Vec<String> = addresses.iter().map(|a| a.network.to_string()).collect();
+    addresses.sort();
+    assert_eq!(addresses, ["10.0.0.10/24", "127.0.0.1/8", "::1/128"]);
+    for own in ["127.0.0.1", "::1"] {
+        packets::exchange_tcp(&task.netns, &task.netns, own.parse().unwrap());
     }
 }
 

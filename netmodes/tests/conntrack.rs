@@ -1,14 +1,17 @@
-//! Tracked flows are forgotten with their address (pitfall 1). Needs root and `nft`; skips, and says so, without root.
+//! Tracked flows are forgotten with their address (pitfall 1), and when idle as in EC2 (reference 4.4). Needs root, `nft`
+//! and `conntrack`; skips, and says so, without root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 mod lab;
+mod lab_nft;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use lab::{Lab, packets};
+use lab_nft::net::{Probe, answers, flow, raw};
 use netmodes::kernel::netns::Netns;
 
 /// Connection tracking runs in a namespace only while a rule there asks for it.
@@ -18,11 +21,25 @@ fn track(netns: &Netns) {
     assert!(nft.status.success(), "{}", String::from_utf8_lossy(&nft.stderr));
 }
 
-/// Every address in the table of flows, as an independent reader shows it.
-fn tracked(netns: &Netns) -> BTreeSet<String> {
+/// The table of flows, as an independent reader shows it.
+fn table(netns: &Netns) -> String {
     let list = netns.run(|| Command::new("conntrack").arg("-L").output()).unwrap().expect("conntrack is installed");
-    let text = String::from_utf8(list.stdout).unwrap();
-    text.split_whitespace()
+    String::from_utf8(list.stdout).unwrap()
+}
+
+/// How many seconds the one flow whose line has this word is kept yet.
+fn kept(netns: &Netns, word: &str) -> u32 {
+    let text = table(netns);
+    let lines: Vec<&str> = text.lines().filter(|line| line.split_whitespace().any(|w| w == word)).collect();
+    let [line] = lines[..] else { panic!("{word}: {text}") };
+    // The protocol's name and number come first.
+    line.split_whitespace().nth(2).unwrap().parse().unwrap()
+}
+
+/// Every address in the table of flows.
+fn tracked(netns: &Netns) -> BTreeSet<String> {
+    table(netns)
+        .split_whitespace()
         .filter_map(|word| word.split_once('='))
         .filter(|(key, _)| ["src", "dst"].contains(key))
         .map(|(_, address)| address.to_owned())
@@ -75,4 +92,44 @@ async fn ipv6_flows_are_forgotten_too() {
     }
     packets::exchange_tcp(&tasks[0].1, &tasks[1].1, "2600:1f00::11".parse().unwrap());
     assert_eq!(lab.vpc.forget_flows("2600:1f00::11".parse().unwrap()).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_flow_is_kept_as_long_as_in_ec2() {
+    let Some(lab) = Lab::open().await else { return };
+    let (vpc, address) = (lab.vpc.netns(), Ipv4Addr::new(10, 0, 0, 11));
+    track(vpc);
+    let [a, b] = [lab.task(1, "10.0.0.10").await, lab.task(2, "10.0.0.11").await];
+    // What a slow machine may need from a packet to the look at its flow.
+    let about = |seconds: u32| seconds - 15..=seconds;
+
+    let _open = flow(&a.netns, &b.netns, address, 4001);
+    assert!(about(432_000).contains(&kept(vpc, "dport=4001")), "TCP");
+
+    let nft = "table ip t { chain i { type filter hook input priority 0; tcp dport 4002 drop; }; }";
+    assert!(b.netns.run(|| Command::new("nft").arg(nft).status()).unwrap().unwrap().success());
+    assert!(!answers(&a.netns, address, Probe::Tcp(4002)));
+    assert!(about(120).contains(&kept(vpc, "dport=4002")), "half open");
+
+    let (client, server) = (packets::udp(&a.netns, "0.0.0.0:0"), packets::udp(&b.netns, "10.0.0.11:4003"));
+    let (_, peer) = packets::send_udp(&client, &server, "question");
+    assert!(about(30).contains(&kept(vpc, "dport=4003")), "UDP one way");
+    server.send_to(b"answer", peer).unwrap();
+    packets::received(&client);
+    assert!(about(30).contains(&kept(vpc, "dport=4003")), "UDP, one exchange");
+    // It is a stream once both have sent for two seconds, which no event tells.
+    let stream = async || {
+        packets::send_udp(&client, &server, "more");
+        server.send_to(b"more", peer).unwrap();
+        packets::received(&client);
+        kept(vpc, "dport=4003")
+    };
+    let seconds = lab::eventually(stream, |seconds| *seconds > 30).await;
+    assert!(about(180).contains(&seconds), "UDP, many exchanges: {seconds}");
+
+    assert!(raw(&a.netns, &b.netns, address, 50, &[0; 20], |_| true));
+    assert!(about(600).contains(&kept(vpc, "50")), "another protocol");
+    // Version 0, nothing within.
+    assert!(raw(&a.netns, &b.netns, address, 47, &[0, 0, 8, 0], |_| true));
+    assert!(about(600).contains(&kept(vpc, "47")), "GRE");
 }

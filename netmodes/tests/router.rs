@@ -80,12 +80,16 @@ async fn drift_of_the_router_is_seen_and_mended_and_the_uplink_stays() {
     let socket = RouteSocket::open(lab.vpc.netns()).unwrap();
     let before = (link::find(&socket, "eth0").await.unwrap(), route::list(&socket).await.unwrap());
     let blackhole = Route { destination: "10.0.0.0/16".parse().unwrap(), hop: Hop::Blackhole };
-    for drift in 0..5 {
+    for drift in 0..6 {
         match drift {
             0 => route::remove(&socket, blackhole).await.unwrap(),
             1 => address::remove(&socket, LOOPBACK, "10.0.1.1/32".parse().unwrap()).await.unwrap(),
             2 => address::ensure(&socket, LOOPBACK, "10.0.9.1/32".parse().unwrap()).await.unwrap(),
             3 => sysctl::ensure(lab.vpc.netns(), &[Sysctl::new("ipv4/ip_forward", "0")]).unwrap(),
+            4 => {
+                let linux_own = Sysctl::new("netfilter/nf_conntrack_udp_timeout_stream", "120");
+                sysctl::ensure(lab.vpc.netns(), &[linux_own]).unwrap();
+            }
             _ => {
                 let down = LinkChange { up: Some(false), ..LinkChange::default() };
                 link::set(&socket, LOOPBACK, &down).await.unwrap();
@@ -99,6 +103,21 @@ async fn drift_of_the_router_is_seen_and_mended_and_the_uplink_stays() {
     }
     let after = (link::find(&socket, "eth0").await.unwrap(), route::list(&socket).await.unwrap());
     assert_eq!(after, before);
+}
+
+/// Reference 4.4; how long real flows are kept is in `conntrack.rs`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_flows_are_kept_as_long_as_in_ec2() {
+    let Some(lab) = Lab::open().await else { return };
+    let kept = |name: &str| sysctl::read(lab.vpc.netns(), &format!("netfilter/nf_conntrack_{name}")).unwrap();
+    for (name, seconds) in [
+        ("tcp_timeout_established", "432000"),
+        ("udp_timeout", "30"),
+        ("udp_timeout_stream", "180"),
+        ("generic_timeout", "600"),
+    ] {
+        assert_eq!(kept(name).as_deref(), Some(seconds), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

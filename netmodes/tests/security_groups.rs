@@ -309,6 +309,31 @@ fn the_uplink_is_reached_by_egress_rules_masqueraded_and_opens_nothing() {
     assert!(stream.there() && stream.back(), "always tracked, as through a NAT gateway");
 }
 
+/// Reference 5.4: an ENI takes 9001 bytes, what is beyond the gateway fewer, and no rule is needed to hear of it.
+#[test]
+fn the_sender_of_a_packet_too_big_for_the_uplink_is_told() {
+    let udp = |port| Traffic::Udp(PortRange { first: port, last: port });
+    for (ingress, egress) in
+        [(vec![], vec![allow(udp(9), cidr("172.31.0.1/32"))]), (vec![allow(Traffic::All, anywhere())], all_out())]
+    {
+        let mut online = ruleset(vec![group(1, ingress, egress)], vec![eni(4, &[1])]);
+        online.router.internet = true;
+        let Some(lab) = Lab::new(&online) else { return };
+        let receiver = lab.outside.as_ref().unwrap().run(|| UdpSocket::bind((OUTSIDE, 9))).unwrap().unwrap();
+        let sender = lab.task(4).run(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
+        sender.connect((OUTSIDE, 9)).unwrap();
+        for socket in [&receiver, &sender] {
+            socket.set_read_timeout(Some(SILENCE)).unwrap();
+        }
+        // It fits the ENI to the byte.
+        sender.send(&[0; 9001 - 28]).unwrap();
+        let error = sender.recv(&mut [0]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE), "{error}");
+        sender.send(&[0; 1500 - 28]).unwrap();
+        assert_eq!(receiver.recv(&mut [0; 9001]).unwrap(), 1500 - 28, "the first one to arrive");
+    }
+}
+
 #[test]
 fn without_internet_the_namespace_ignores_its_uplink() {
     let mut online = empty(false);

@@ -1,6 +1,7 @@
 //! Tasks in awsvpc mode: an ENI each, with its address, its link and its files (reference 1.4, 5).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use e2e::definition::{busybox, run, shell, task, waiter, waiting};
@@ -61,7 +62,14 @@ services:
     // What the kernel says, from inside.
     let (_, links) = command(&web, "ip", &["-j", "address"]);
     let links: Value = serde_json::from_str(&links).unwrap();
-    let links: Vec<&Value> = links.as_array().unwrap().iter().filter(|l| l["ifname"] != "lo").collect();
+    let (loopback, links): (Vec<&Value>, Vec<&Value>) =
+        links.as_array().unwrap().iter().partition(|l| l["ifname"] == "lo");
+    let loopback = loopback[0]["addr_info"].as_array().unwrap().iter();
+    let loopback: Vec<String> =
+        loopback.map(|a| format!("{}/{}", a["local"], a["prefixlen"]).replace('"', "")).collect();
+    // Where this machine has no IPv6 at all, nobody has.
+    let ipv6 = Path::new("/proc/net/if_inet6").exists().then(|| "::1/128".to_owned());
+    assert_eq!(loopback, ["127.0.0.1/8".to_owned()].into_iter().chain(ipv6).collect::<Vec<_>>());
     assert_eq!(links.len(), 1, "{links:#?}");
     assert_eq!(links[0]["mtu"], 9001);
     assert_eq!(links[0]["address"], detail("macAddress").as_str());
@@ -94,6 +102,49 @@ services:
         assert_eq!(lab.ok(&["run", "--from", "web", "--", "cat", "/etc/resolv.conf"]), resolv);
     }
     assert_eq!(lab.run(&["exec", "web", "--", "/bin/sh", "-c", "exit 7"]).code, 7, "exit codes are passed on");
+    lab.down();
+}
+
+#[test]
+fn a_port_is_taken_once_in_a_task_and_its_network_carries_until_the_last_container_has_ended() {
+    let lab = Lab::new();
+    // Its input never ends, so it ends with its peer's.
+    let listens = shell("app", "trap 'exit 0' TERM; sleep 100000 | nc -l -p 9000 > /tmp/got & wait");
+    let leaves = "trap 'echo goodbye | nc $(cat /tmp/peer) 9000; exit 7' TERM; sleep 100000 & wait";
+    lab.up(&format!(
+        "name: {{name}}
+vpc: {{ internet: false }}
+services:
+  stays: {{ securityGroups: [default], taskDefinition: {} }}
+  leaves: {{ securityGroups: [default], taskDefinition: {} }}
+",
+        task("stays", &[listens, waiting("side")]),
+        task("leaves", &[shell("app", leaves)]),
+    ));
+    let inside = |service: &str, container: &str, script: &str| {
+        lab.run(&["exec", service, "-c", container, "--", "/bin/sh", "-c", script])
+    };
+    // 0x2328 is 9000.
+    eventually("it listens", || {
+        let sockets = inside("stays", "side", "cat /proc/net/tcp /proc/net/tcp6").stdout;
+        if sockets.contains(":2328 ") { Ok(()) } else { Err(sockets) }
+    });
+    let second = inside("stays", "side", "nc -l -p 9000 2>&1");
+    assert!(second.code != 0 && second.stdout.contains("in use"), "{second:?}");
+
+    let peer = lab.one("stays").address;
+    assert_eq!(inside("leaves", "app", &format!("echo {peer} > /tmp/peer")).code, 0);
+    lab.ok(&["scale", "leaves=0"]);
+    eventually("what it says at its end arrives", || {
+        let got = inside("stays", "app", "cat /tmp/got").stdout;
+        if got.trim() == "goodbye" { Ok(()) } else { Err(got) }
+    });
+    let gone = eventually("it has stopped", || {
+        let tasks = lab.all_tasks();
+        let found = tasks.iter().find(|t| t["ecsnet"]["service"] == "leaves" && t["lastStatus"] == "STOPPED");
+        found.cloned().ok_or(tasks)
+    });
+    assert_eq!(gone["containers"][0]["exitCode"], 7, "and not killed: {gone:#}");
     lab.down();
 }
 

@@ -49,6 +49,7 @@ fn what_linux_has_is_as_the_definition_says() {
         waiting("app"),
         json!({
             "ulimits": [{ "name": "nproc", "softLimit": 1000, "hardLimit": 2000 }],
+            "dependsOn": [{ "containerName": "earlier", "condition": "START" }],
             "systemControls": [
                 { "namespace": "net.core.somaxconn", "value": "777" },
                 { "namespace": "kernel.msgmax", "value": "4321" },
@@ -68,8 +69,10 @@ fn what_linux_has_is_as_the_definition_says() {
             "logConfiguration": { "logDriver": "json-file", "options": { "max-size": "5m", "max-file": "2" } },
         }),
     );
-    let side = with(shell("side", "trap 'exit 0' TERM; sleep 100000 & wait"), json!({ "privileged": true }));
-    lab.up(&format!("{}launchType: EC2\n", stack(&task("app", &[app], json!({})), "")));
+    let earlier =
+        with(waiting("earlier"), json!({ "systemControls": [{ "namespace": "net.core.somaxconn", "value": "555" }] }));
+    let side = with(waiting("side"), json!({ "privileged": true }));
+    lab.up(&format!("{}launchType: EC2\n", stack(&task("app", &[app, earlier], json!({})), "")));
     let app = |script: &str| inside(&lab, "app", script);
     let limits = app("cat /proc/1/limits");
     let limit = |name: &str| {
@@ -86,6 +89,8 @@ fn what_linux_has_is_as_the_definition_says() {
             .contains(&limit("Max open files").iter().map(String::as_str).collect())
     );
     assert_eq!(app("cat /proc/sys/net/core/somaxconn /proc/sys/kernel/msgmax"), "777\n4321");
+    let of_the_network = inside(&lab, "earlier", "cat /proc/sys/net/core/somaxconn");
+    assert_eq!(of_the_network, "777", "one network, and who started last has its way");
     assert!(app("touch /x 2>&1 || true").contains("Read-only file system"));
     assert_eq!(app("touch /scratch/x && echo written"), "written");
     let mounts = app("cat /proc/mounts");
@@ -463,11 +468,13 @@ fn containers_of_a_task_share_processes_and_memory_when_asked_and_a_stub_is_heal
     assert_eq!((&stub["healthStatus"], &stub["ecsnet"]["stub"]), (&json!("HEALTHY"), &json!(true)), "{stub:#}");
 
     lab.up(&text(json!({ "executionRoleArn": "arn:aws:iam::1:role/e" })));
-    let namespaces =
-        |container: &str| inside(&lab, container, "for n in pid ipc; do /bin/busybox readlink /proc/self/ns/$n; done");
+    let namespaces = |container: &str| {
+        inside(&lab, container, "for n in pid ipc mnt; do /bin/busybox readlink /proc/self/ns/$n; done")
+    };
     let (of_app, of_other) = (namespaces("app"), namespaces("other"));
     assert!(of_app.lines().zip(of_other.lines()).all(|(a, b)| a != b), "{of_app} {of_other}");
     assert!(!inside(&lab, "other", "/bin/busybox ps -o args").contains("sleep 77777"));
+    assert_eq!(inside(&lab, "other", "test -e /dev/shm/from-app || echo own"), "own");
     lab.down();
 }
 

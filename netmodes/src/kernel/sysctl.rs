@@ -38,6 +38,21 @@ pub fn ensure(netns: &Netns, settings: &[Sysctl]) -> Result<(), KernelError> {
     netns.run(|| settings.iter().try_for_each(write))?
 }
 
+/// Whether all settings are as they should be; all in one entry into the namespace.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn hold(netns: &Netns, settings: &[Sysctl]) -> Result<bool, KernelError> {
+    netns.run(|| {
+        for setting in settings {
+            if !holds(setting)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })?
+}
+
 /// The value of a setting, blanks around it cut off; `None` when the kernel lacks it.
 ///
 /// # Errors
@@ -54,10 +69,16 @@ fn read_file(path: &str) -> Result<Option<String>, KernelError> {
     }
 }
 
+fn holds(setting: &Sysctl) -> Result<bool, KernelError> {
+    Ok(match read_file(&setting.path)? {
+        Some(there) => there == setting.value,
+        None => setting.optional,
+    })
+}
+
 fn write(setting: &Sysctl) -> Result<(), KernelError> {
     // Writing what is there already would still walk all links, for the settings named `all`.
-    let there = read_file(&setting.path)?;
-    if there.as_deref() == Some(setting.value) || (there.is_none() && setting.optional) {
+    if holds(setting)? {
         return Ok(());
     }
     std::fs::write(file(&setting.path), setting.value)

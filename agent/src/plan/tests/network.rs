@@ -102,6 +102,34 @@ fn an_eni_stays_in_the_filter_until_its_link_is_gone_and_its_flows_go_before_its
 }
 
 #[test]
+fn the_link_goes_once_the_containers_have_ended_and_before_the_pause() {
+    let containers = vec![container("app", "a:1"), container("side", "s:1")];
+    let mut world = World::up(&stack(vec![service("web", 1, containers)]));
+    let task = world.live_ids("web")[0].clone();
+    let apps = [world.app(&task, "app"), world.app(&task, "side")];
+    let pause = world.setting.pause_name(&stack_name(), &task);
+    up::scale(&mut world.state, &stack_name(), &crate::spec::ids::ServiceName::new("web"), 0);
+    let mut order = Vec::new();
+    while world.task(&task).status != TaskStatus::Stopped {
+        for step in world.plan().steps {
+            match &step {
+                Step::UnlinkEni { .. } => {
+                    let ended = |name| world.containers.get(name).is_none_or(|c| c.state.pid().is_none());
+                    assert!(apps.iter().all(ended), "one could still send");
+                    order.push("link");
+                }
+                Step::StopContainer { name, .. } | Step::RemoveContainer { name } if *name == pause => {
+                    order.push("pause")
+                }
+                _ => {}
+            }
+            world.perform(step);
+        }
+    }
+    assert_eq!(order, ["link", "pause"]);
+}
+
+#[test]
 fn nothing_starts_while_the_vpc_is_lost() {
     let mut world = World::new();
     world.apply_stack(&stack(vec![service("web", 1, vec![container("app", "web:1")])]));

@@ -345,6 +345,20 @@ fn timeouts_have_no_default_in_the_definition() {
 }
 
 #[test]
+fn a_restart_policy_asks_for_300_seconds_unless_it_says_otherwise() {
+    let period = |fields: &str| {
+        let container =
+            format!(r#"{{"name": "a", "image": "a", "memory": 64, "restartPolicy": {{"enabled": true{fields}}}}}"#);
+        let definition = definition_of(&format!(
+            r#"{{"family": "web", "networkMode": "awsvpc", "containerDefinitions": [{container}]}}"#
+        ));
+        let policy = definition.container_definitions[0].restart_policy.clone().unwrap();
+        policy.restart_attempt_period.as_secs()
+    };
+    assert_eq!((period(""), period(r#", "restartAttemptPeriod": 60"#)), (300, 60));
+}
+
+#[test]
 fn images_for_another_machine_are_told() {
     let platform =
         |architecture: &str| of_definition(json!({ "runtimePlatform": { "cpuArchitecture": architecture } }));
