@@ -8,7 +8,7 @@ use super::definitions::*;
 use super::simulation::*;
 use crate::plan::step::Step;
 use crate::plan::up;
-use crate::runtime::{Health, labels};
+use crate::runtime::{ContainerState, Health, ObservedContainer, labels};
 use crate::spec::ids::ContainerName;
 use crate::spec::task_definition::{Condition, ContainerDefinition};
 use crate::store::state::{StopCode, Task, TaskStatus};
