@@ -18,6 +18,7 @@ use crate::plan::step::Step;
 use crate::plan::{Plan, Setting, check, plan};
 use crate::runtime::ObservedContainer;
 use crate::spec::ids::StackName;
+use crate::store::secrets;
 use crate::store::sqlite::{Store, StoreError};
 use crate::store::state::State;
 
@@ -90,6 +91,9 @@ impl Reconciler {
         let state = store.load()?;
         for violation in check::state(&state) {
             tracing::error!(severity = ?violation.severity, "the store holds what should not be: {violation}");
+        }
+        if let Err(error) = secrets::remove_unknown(&setting.data_dir, |stack| state.stack(stack).is_some()) {
+            tracing::warn!(error = chain(&error), "what was left of a stack stays");
         }
         Ok(Self {
             state,

@@ -28,15 +28,32 @@ const LOG_LINES: u64 = 20;
 /// After how many seconds a task without a health check counts as healthy.
 pub(crate) const HEALTHY_AFTER: &str = "ECSNET_HEALTHY_AFTER";
 /// What the agent takes over from the environment of whoever starts it.
-const VARIABLES: [&str; 3] = [HEALTHY_AFTER, "RUST_LOG", agent::apply::crash::VARIABLE];
+const VARIABLES: [&str; 3] = [HEALTHY_AFTER, RUST_LOG, agent::apply::crash::VARIABLE];
+/// What the agent logs.
+const RUST_LOG: &str = "RUST_LOG";
+/// What an agent takes over from the one that it replaces, where its starter does not say it: what its user chose.
+const KEPT: [&str; 2] = [HEALTHY_AFTER, RUST_LOG];
+
+/// What was chosen for the agent in this container, for the one that takes its place.
+pub(crate) async fn settings_of(docker: &Docker, container: &str) -> Result<Vec<(String, String)>, StartError> {
+    let mut settings = docker.environment_of(container).await?;
+    settings.retain(|(name, _)| KEPT.contains(&name.as_str()));
+    Ok(settings)
+}
 
 /// The agent's container as this command would make it.
-fn wanted(global: &Global, image: String, set: &[(&str, String)]) -> Result<AgentContainer, StartError> {
+fn wanted(
+    global: &Global,
+    image: String,
+    set: &[(&str, String)],
+    kept: &[(String, String)],
+) -> Result<AgentContainer, StartError> {
     let absolute =
         |path: &PathBuf| std::path::absolute(path).map_err(|source| StartError::Path { path: path.clone(), source });
     let variables = VARIABLES.iter().filter_map(|name| {
         let set = set.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        Some(((*name).to_owned(), set.or_else(|| std::env::var(name).ok())?))
+        let kept = || kept.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        Some(((*name).to_owned(), set.or_else(|| std::env::var(name).ok()).or_else(kept)?))
     });
     Ok(AgentContainer {
         image,
@@ -69,11 +86,16 @@ fn absolute_or_as_is(path: &PathBuf) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.clone())
 }
 
-/// Starts it and waits until it answers. `set` goes over the variables that it takes over from here.
-pub(crate) async fn start(global: &Global, set: &[(&str, String)]) -> Result<Client, StartError> {
+/// Starts it and waits until it answers. `set` goes over the variables that it takes over from here, and these over
+/// `kept`, those of the agent before it.
+pub(crate) async fn start(
+    global: &Global,
+    set: &[(&str, String)],
+    kept: &[(String, String)],
+) -> Result<Client, StartError> {
     let docker = Docker::connect().await?;
     docker.supported_engine().await?;
-    let agent = wanted(global, docker.ensure_own_image().await?, set)?;
+    let agent = wanted(global, docker.ensure_own_image().await?, set, kept)?;
     let name = agent.name();
     let found = docker.inspect(&name).await?;
     if found.is_some_and(|container| matches!(container.state, ContainerState::Restarting)) {

@@ -117,22 +117,31 @@ impl StartError {
 
 /// The agent, started or replaced where needed.
 pub(crate) async fn connect(global: &Global) -> Result<Client, StartError> {
-    connect_with(global, &[]).await
+    Ok(connect_with(global, &[]).await?.0)
+}
+
+/// Whether the agent was started by us, and so with what we set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It was there and goes on with its own settings.
+    Found,
+    /// There was none, or one of another build.
+    Started,
 }
 
 /// As [`connect`]; an agent that is started gets these variables over those of this process.
-pub(crate) async fn connect_with(global: &Global, set: &[(&str, String)]) -> Result<Client, StartError> {
-    match running(global).await? {
-        Some(client) => Ok(client),
-        None => agent_container::start(global, set).await,
+pub(crate) async fn connect_with(global: &Global, set: &[(&str, String)]) -> Result<(Client, Origin), StartError> {
+    match running(global, set).await? {
+        Some(found) => Ok(found),
+        None => Ok((agent_container::start(global, set, &[]).await?, Origin::Started)),
     }
 }
 
 /// The agent, started only if there is state that it would look after; `None` if there cannot be a stack.
 pub(crate) async fn connect_to_existing(global: &Global) -> Result<Option<Client>, StartError> {
-    match running(global).await? {
-        Some(client) => Ok(Some(client)),
-        None if may_have_state(global).await? => Ok(Some(agent_container::start(global, &[]).await?)),
+    match running(global, &[]).await? {
+        Some((client, _)) => Ok(Some(client)),
+        None if may_have_state(global).await? => Ok(Some(agent_container::start(global, &[], &[]).await?)),
         None => Ok(None),
     }
 }
@@ -221,28 +230,35 @@ fn runs_our_file(pid: u32) -> bool {
     ours.is_some() && ours == identity(format!("/proc/{pid}/exe"))
 }
 
-/// The agent that answers, if it is one that we may talk to; replaces one of another build.
-async fn running(global: &Global) -> Result<Option<Client>, StartError> {
+/// The agent that answers, if it is one that we may talk to; replaces one of another build, whose settings stay
+/// but for those that are set.
+async fn running(global: &Global, set: &[(&str, String)]) -> Result<Option<(Client, Origin)>, StartError> {
     let Some((client, version)) = find(global).await? else { return Ok(None) };
     match compare(&version.version, VERSION) {
         Ordering::Greater => return Err(StartError::Newer { version: version.version }),
-        Ordering::Equal if runs_our_file(version.pid) => return Ok(Some(client)),
+        Ordering::Equal if runs_our_file(version.pid) => return Ok(Some((client, Origin::Found))),
         Ordering::Equal => {
             let own =
                 own_build().map_err(|source| StartError::Own { path: PathBuf::from("/proc/self/exe"), source })?;
             if own == version.build {
-                return Ok(Some(client));
+                return Ok(Some((client, Origin::Found)));
             }
         }
         Ordering::Less => {}
     }
     // The stacks that it looks after need an agent at once, whatever the command is about, and over the same state.
     let data_dir = PathBuf::from(&version.data_dir);
+    let mut kept = Vec::new();
     match &version.container {
-        Some(container) => Docker::connect().await?.remove(container).await?,
+        Some(container) => {
+            let docker = Docker::connect().await?;
+            kept = agent_container::settings_of(&docker, container).await?;
+            docker.remove(container).await?;
+        }
         None => end(&client, &version).await?,
     }
-    agent_container::start(&Global { data_dir, ..global.clone() }, &[]).await.map(Some)
+    let client = agent_container::start(&Global { data_dir, ..global.clone() }, set, &kept).await?;
+    Ok(Some((client, Origin::Started)))
 }
 
 /// Has an agent that is a process of the host end, and waits until it is gone.

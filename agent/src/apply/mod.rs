@@ -6,9 +6,10 @@
 pub mod crash;
 pub mod kept_logs;
 mod network;
+mod stand_in;
 mod zone;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use netmodes::ids::EniId;
 use netmodes::kernel::error::KernelError;
@@ -272,10 +273,20 @@ impl Applier {
                          {value_from}: run `ecsnet up` with its stack file again"
                     )));
                 };
+                // Docker would take it for a part of the value, and complain about both in one line.
+                if name.is_empty() || name.contains(['=', '\0']) || value.reveal().contains('\0') {
+                    return Ok(Err(format!(
+                        "ResourceInitializationError: unable to pull secrets or registry auth: {value_from}: the name of \
+                         its variable must not be empty or hold `=`, and neither name nor value may hold NUL"
+                    )));
+                }
                 secrets.push((name.clone(), value.clone()));
             }
         }
         for mount in &spec.mounts {
+            if let Err(reason) = stand_in::make(&self.setting.data_dir, Path::new(&mount.source))? {
+                return Ok(Err(reason));
+            }
             let must_be_there = mount.volume.as_ref().is_some_and(|volume| !volume.make);
             if must_be_there && !self.docker.has_volume(&mount.source).await? {
                 return Ok(Err(format!(
@@ -290,7 +301,7 @@ impl Applier {
         };
         match started.await {
             Ok(()) => Ok(Ok(self.look(&spec.name).await?)),
-            Err(error) => match error.ecs_reason() {
+            Err(error) => match error.ecs_reason_without(&secrets) {
                 Some(reason) => Ok(Err(reason)),
                 None => Err(error.into()),
             },

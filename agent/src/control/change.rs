@@ -10,6 +10,7 @@ use super::target;
 use super::view::{Lens, notes};
 use crate::plan::ids::Ids;
 use crate::plan::up;
+use crate::reconcile::chain;
 use crate::spec::ids::{ServiceName, StackName, TaskId};
 use crate::store::secrets;
 use crate::store::state::State;
@@ -23,19 +24,26 @@ pub(super) async fn bring_up(
     let reply = server.ask(move |r| -> Result<UpReply, Failure> {
         let notes = notes(&request.stack, &r.setting);
         let data_dir = r.setting.data_dir.clone();
-        let changes = r.change(|state, ids| -> Result<Vec<ChangeLine>, Failure> {
+        let mut before = None;
+        let changed = r.change(|state, ids| -> Result<Vec<ChangeLine>, Failure> {
             let mut changes = up_in(state, &request, ids)?;
             // On disk before the wish is, so that no container is started without them.
             let name = &request.stack.name;
             let renewed = secrets::renew(&data_dir, name, &request.secrets, &up::secrets_named(state, name))?;
-            changes.extend(renewed.into_iter().map(|value_from| ChangeLine {
+            before = Some(renewed.before);
+            changes.extend(renewed.changed.into_iter().map(|value_from| ChangeLine {
                 sign: '~',
                 what: format!("secret {value_from}"),
                 detail: "tasks that start from now on have the new value".to_owned(),
             }));
             Ok(changes)
-        })?;
-        Ok(UpReply { changes, notes })
+        });
+        if let (Err(_), Some(before)) = (&changed, before)
+            && let Err(error) = secrets::put_back(&data_dir, &request.stack.name, &before)
+        {
+            tracing::error!(error = chain(&error), "the secrets of an `up` that failed stay");
+        }
+        Ok(UpReply { changes: changed?, notes })
     });
     Ok(Json(reply.await??))
 }

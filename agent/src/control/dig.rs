@@ -61,9 +61,9 @@ pub async fn ask_socket(dir: &Path, query: Query) -> Result<DigReply, ErrorReply
 ///
 /// # Errors
 /// When the namespace cannot be entered or no answer comes.
-pub async fn ask_from(pid: i32, server: IpAddr, from: String, query: Query) -> Result<DigReply, ErrorReply> {
+pub async fn ask_from(netns: Netns, server: IpAddr, from: String, query: Query) -> Result<DigReply, ErrorReply> {
     let started = Instant::now();
-    let answer = exchange(pid, server, encode(&query)?).await?;
+    let answer = exchange(netns, server, encode(&query)?).await?;
     read(&query, &answer, format!("{server}, from {from}"), started)
 }
 
@@ -80,10 +80,10 @@ pub struct Addresses {
 ///
 /// # Errors
 /// When the namespace cannot be entered, the name is none, or no answer comes.
-pub async fn addresses_from(pid: i32, server: IpAddr, name: &str) -> Result<Addresses, ErrorReply> {
+pub async fn addresses_from(netns: Netns, server: IpAddr, name: &str) -> Result<Addresses, ErrorReply> {
     let mut parsed = Name::from_utf8(name).map_err(|error| wrong(format!("`{name}` is not a DNS name: {error}")))?;
     parsed.set_fqdn(true);
-    let answer = exchange(pid, server, encode(&Query::query(parsed, RecordType::A))?).await?;
+    let answer = exchange(netns, server, encode(&Query::query(parsed, RecordType::A))?).await?;
     let message = message(&answer)?;
     let addresses = message.answers.iter().filter_map(|record| match &record.data {
         RData::A(address) => Some(IpAddr::V4(address.0)),
@@ -93,9 +93,8 @@ pub async fn addresses_from(pid: i32, server: IpAddr, name: &str) -> Result<Addr
 }
 
 /// One question over UDP, and its answer, in wire form.
-async fn exchange(pid: i32, server: IpAddr, wire: Vec<u8>) -> Result<Vec<u8>, ErrorReply> {
+async fn exchange(netns: Netns, server: IpAddr, wire: Vec<u8>) -> Result<Vec<u8>, ErrorReply> {
     let exchange = move || -> Result<Vec<u8>, String> {
-        let netns = Netns::of_process(pid).map_err(|error| chain(&error))?;
         let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
         let socket = netns.run(|| UdpSocket::bind(any)).map_err(|error| chain(&error))?.map_err(|e| e.to_string())?;
         let talk = || -> std::io::Result<Vec<u8>> {

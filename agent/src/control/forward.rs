@@ -35,17 +35,21 @@ pub(super) async fn forward(
     Query(which): Query<WhichPort>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let (pid, address, who) = server
+    let (holder, address, who) = server
         .look(move |lens| -> Result<_, Failure> {
             let found = target::find(lens, &which.target)?;
             let stands = format!("no task of `{}` is RUNNING", which.target);
             let running = found.into_iter().find(|t| t.last_status == "RUNNING").ok_or_else(|| failure(stands, 1))?;
-            let pid = running.holder.map(|holder| holder.pid);
-            let pid = pid.ok_or_else(|| failure(format!("task {} has no network", running.task_id), 1))?;
-            Ok((pid, running.address, format!("{} ({})", running.service, running.task_id)))
+            let holder = running.holder.map(|holder| holder.docker_name);
+            let holder = holder.ok_or_else(|| failure(format!("task {} has no network", running.task_id), 1))?;
+            Ok((holder, running.address, format!("{} ({})", running.service, running.task_id)))
         })
         .await??;
-    let mut task = tokio::task::spawn_blocking(move || connect(pid, address, which.port))
+    // By its name: the process that was seen last may have ended, and its number be another's.
+    let netns = server.applier().await?.networks().netns_of(&holder).await;
+    let (_, netns) =
+        netns.map_err(|error| failure(format!("cannot enter the network of {who}: {}", chain(&error)), 1))?;
+    let mut task = tokio::task::spawn_blocking(move || connect(&netns, address, which.port))
         .await
         .map_err(|error| failure(error.to_string(), 1))?
         .and_then(TcpStream::from_std)
@@ -63,9 +67,8 @@ pub(super) async fn forward(
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
-/// Connects inside the namespace of `pid`: to its loopback, or to its own address when nothing listens there.
-fn connect(pid: i32, address: Option<IpAddr>, port: u16) -> io::Result<std::net::TcpStream> {
-    let netns = Netns::of_process(pid).map_err(|error| io::Error::other(chain(&error)))?;
+/// Connects inside a namespace: to its loopback, or to its own address when nothing listens there.
+fn connect(netns: &Netns, address: Option<IpAddr>, port: u16) -> io::Result<std::net::TcpStream> {
     let to = |ip: IpAddr| std::net::TcpStream::connect_timeout(&SocketAddr::from((ip, port)), PATIENCE);
     let connected = netns.run(|| match (to(Ipv4Addr::LOCALHOST.into()), address) {
         (Err(error), Some(own)) if error.kind() == io::ErrorKind::ConnectionRefused => to(own),

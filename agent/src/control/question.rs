@@ -10,6 +10,7 @@ use super::api::{DigReply, DigRequest, ErrorReply, Services, StackSummary, Targe
 use super::failure::{Failure, failure};
 use super::server::{Server, Which, WhichTarget, WhichThing, known_stack};
 use super::{dig, inspect, target};
+use crate::reconcile::chain;
 use crate::spec::ids::StackName;
 
 pub(super) async fn stacks(Shared(server): Shared<Server>) -> Result<Json<Vec<StackSummary>>, Failure> {
@@ -71,20 +72,24 @@ pub(super) async fn ask_resolver(
 ) -> Result<Json<DigReply>, Failure> {
     let query = dig::question(&request)?;
     if let Some(from) = request.from {
-        let (pid, address, who) = server
+        let (holder, address, who) = server
             .look(move |lens| -> Result<_, Failure> {
                 let mut found = target::find(lens, &from)?;
                 let target = found.swap_remove(0);
-                let pid = target.holder.as_ref().map(|h| h.pid);
-                let pid = pid.ok_or_else(|| failure(format!("task {} has no network", target.task_id), 1))?;
+                let holder = target.holder.as_ref().map(|h| h.docker_name.clone());
+                let holder = holder.ok_or_else(|| failure(format!("task {} has no network", target.task_id), 1))?;
                 let stack = lens.state.stack(&StackName::new(&target.stack));
                 let router = stack.map(|s| crate::project::security_groups::router(&s.record));
                 let address = router.and_then(|r| r.resolver_addresses().first().copied());
                 let address = address.ok_or_else(|| failure("the stack has no resolver address", 1))?;
-                Ok((pid, address, format!("{} ({})", target.service, target.task_id)))
+                Ok((holder, address, format!("{} ({})", target.service, target.task_id)))
             })
             .await??;
-        return Ok(Json(dig::ask_from(pid, address, who, query).await?));
+        // By its name: the process that was seen last may have ended, and its number be another's.
+        let netns = server.applier().await?.networks().netns_of(&holder).await;
+        let (_, netns) =
+            netns.map_err(|error| failure(format!("cannot enter the network of {who}: {}", chain(&error)), 1))?;
+        return Ok(Json(dig::ask_from(netns, address, who, query).await?));
     }
     let dir = server
         .look(move |lens| -> Result<PathBuf, Failure> {

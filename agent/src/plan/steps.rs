@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::containers::{self, Readiness, readiness};
 use super::step::Step;
@@ -25,6 +25,9 @@ use crate::store::state::{StackState, State, Task, TaskStatus};
 /// What SIGTERM leaves before SIGKILL when the task definition says nothing (2.7).
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a user's command may lie between its creation and its start.
+const TIME_TO_START: SignedDuration = SignedDuration::from_secs(60);
+
 /// Lists them.
 pub fn possible(state: &State, observed: &Observed, setting: &Setting, now: Timestamp) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -39,18 +42,25 @@ pub fn possible(state: &State, observed: &Observed, setting: &Setting, now: Time
         steps.push(Step::ImportImage);
         return steps;
     }
-    let strays = observed.containers.iter().filter(|(name, c)| !wanted.contains(*name) && !is_user_s(state, c));
+    let strays = observed.containers.iter().filter(|(name, c)| !wanted.contains(*name) && !is_user_s(state, c, now));
     steps.extend(strays.map(|(name, _)| Step::RemoveContainer { name: name.clone() }));
     steps
 }
 
 /// Whether a container is a user's command in the network of a task that is not being stopped. Docker removes it when the
-/// command ends.
-fn is_user_s(state: &State, container: &ObservedContainer) -> bool {
+/// command ends, unless it was down then; and who made it may have ended before it was started.
+fn is_user_s(state: &State, container: &ObservedContainer, now: Timestamp) -> bool {
+    let is_over = match container.state {
+        ContainerState::Exited { .. } | ContainerState::Dead { .. } => true,
+        ContainerState::Created => container.created_at.is_some_and(|at| now.duration_since(at) > TIME_TO_START),
+        _ => false,
+    };
     let label = |name| container.labels.get(name).map(String::as_str).unwrap_or_default();
     let stack = state.stack(&StackName::new(label(labels::STACK)));
     let task = stack.and_then(|stack| stack.tasks.get(&TaskId::new(label(labels::TASK))));
-    label(labels::ROLE) == Role::Helper.as_str() && task.is_some_and(|task| task.status < TaskStatus::Stopping)
+    !is_over
+        && label(labels::ROLE) == Role::Helper.as_str()
+        && task.is_some_and(|task| task.status < TaskStatus::Stopping)
 }
 
 struct Stack<'a> {

@@ -6,17 +6,20 @@
 
 use std::path::{Path, PathBuf};
 
+use bollard::errors::Error as BollardError;
 use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, Mount as DockerMount, MountBindOptions, MountType,
     RestartPolicy, RestartPolicyNameEnum,
 };
+use bollard::query_parameters::InspectContainerOptions;
 use futures_util::TryStreamExt as _;
 
 use super::RuntimeError;
-use super::connect::Docker;
+use super::connect::{ANSWER_TIME, Docker};
 use super::create::create_body;
 use super::image::BINARY;
 use super::labels::{Labels, Role};
+use super::lifecycle::within;
 use super::logs::LogOptions;
 use super::names;
 use super::spec::{ContainerId, ContainerSpec, Network};
@@ -188,6 +191,25 @@ impl Docker {
         let spec = agent.spec(&docker_socket);
         let body = agent.body(&spec, &docker_socket);
         self.ensure_created_as(&spec, body).await
+    }
+
+    /// The variables that a container was made with; none if there is no such container.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn environment_of(&self, container: &str) -> Result<Vec<(String, String)>, RuntimeError> {
+        let answer = within(ANSWER_TIME, self.client.inspect_container(container, None::<InspectContainerOptions>))
+            .await
+            .unwrap_or(Err(BollardError::RequestTimeoutError));
+        let variables = match answer {
+            Ok(answer) => answer.config.and_then(|config| config.env).unwrap_or_default(),
+            Err(error) => match RuntimeError::judge(format!("inspect container {container}"), error) {
+                error if error.is_absent() => Vec::new(),
+                error => return Err(error),
+            },
+        };
+        let pairs = variables.iter().filter_map(|variable| variable.split_once('='));
+        Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
     /// Where a container finds the engine's socket when its directory is mounted: the path with no link in it.

@@ -17,6 +17,9 @@ use super::lifecycle::within;
 /// Where the kernel shows cgroups.
 const ROOT: &str = "/sys/fs/cgroup";
 
+/// How the parent of no task begins that an agent makes to see whether it can; its process id follows.
+const PROBE: &str = "probe";
+
 /// Who makes cgroups for Docker; it decides how a parent is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
@@ -104,9 +107,10 @@ impl Docker {
             // A slice's limits are systemd's, which writes them anew from its own knowledge when it likes.
             return Err("Docker leaves cgroups to systemd (its cgroup driver)".to_owned());
         }
+        remove_left_probes(Path::new(ROOT), Path::new("/proc"));
         // Whether it works is known when it was done.
         let probe = TaskCgroup {
-            parent: cgroups.parent_of_task(&format!("probe{}", std::process::id())),
+            parent: cgroups.parent_of_task(&format!("{PROBE}{}", std::process::id())),
             cpu_units: Some(1024),
             memory_mib: Some(64),
         };
@@ -184,6 +188,24 @@ fn directories(root: &Path, parent: &str) -> Result<Vec<PathBuf>, RuntimeError> 
     Ok(trees.into_iter().map(|tree| tree.join(&relative)).filter(|path| path.is_dir()).collect())
 }
 
+/// Removes what agents that were killed left of their probes, as far as it is empty; nothing depends on it.
+fn remove_left_probes(root: &Path, processes: &Path) {
+    let trees = fs::read_dir(root).into_iter().flatten().flatten();
+    let trees = trees.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path());
+    for tree in trees.chain([root.to_owned()]) {
+        for entry in fs::read_dir(tree.join("ecs")).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let pid = name.to_str().and_then(|name| name.strip_prefix(PROBE)?.parse::<u32>().ok());
+            // That of an agent that starts just now is its own matter.
+            if pid.is_some_and(|pid| !processes.join(pid.to_string()).exists())
+                && let Err(error) = fs::remove_dir(entry.path())
+            {
+                tracing::debug!(cgroup = %entry.path().display(), %error, "a probe's cgroup stays");
+            }
+        }
+    }
+}
+
 fn not_ours(parent: &str) -> RuntimeError {
     RuntimeError::Refused {
         what: format!("find cgroup {parent}"),
@@ -241,6 +263,19 @@ mod tests {
         assert!(!root.path().join("cpu/ecs/0a").exists());
         assert!(!root.path().join("memory/ecs/0a").exists());
         assert!(root.path().join("memory/ecs/0b").exists());
+    }
+
+    #[test]
+    fn probes_of_agents_that_are_gone_are_removed() {
+        let (root, processes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(processes.path().join("7")).unwrap();
+        for path in ["ecs/probe7", "ecs/probe8", "cpu/ecs/probe8", "ecs/probe9/busy", "ecs/0a"] {
+            fs::create_dir_all(root.path().join(path)).unwrap();
+        }
+        remove_left_probes(root.path(), processes.path());
+        let left = |path: &str| root.path().join(path).exists();
+        assert!(left("ecs/probe7") && left("ecs/probe9/busy") && left("ecs/0a"));
+        assert!(!left("ecs/probe8") && !left("cpu/ecs/probe8"));
     }
 
     #[test]

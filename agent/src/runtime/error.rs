@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bollard::errors::Error as BollardError;
 
+use crate::secret::SecretValue;
+
 /// ECS cuts a reason to this many characters (reference 2.10).
 const REASON_CHARACTERS: usize = 1024;
 
@@ -161,13 +163,19 @@ impl RuntimeError {
     /// The container's `reason` in ECS's words, `<ErrorName>: <message>`, where ECS has a name for this error
     /// (reference 2.10). Docker's words carry the prefix that its Go client gives them, as users of ECS see it.
     pub fn ecs_reason(&self) -> Option<String> {
+        self.ecs_reason_without(&[])
+    }
+
+    /// As [`RuntimeError::ecs_reason`], with `…` for every secret value that Docker's words quote: reasons are stored,
+    /// shown and logged.
+    pub fn ecs_reason_without(&self, secrets: &[(String, SecretValue)]) -> Option<String> {
         let reason = match self {
             Self::CannotCreate { message, .. } => {
-                format!("CannotCreateContainerError: Error response from daemon: {message}")
+                format!("CannotCreateContainerError: Error response from daemon: {}", hide(message, secrets))
             }
             Self::NameTaken { .. } => format!("CannotCreateContainerError: {self}"),
             Self::CannotStart { message, .. } => {
-                format!("CannotStartContainerError: Error response from daemon: {message}")
+                format!("CannotStartContainerError: Error response from daemon: {}", hide(message, secrets))
             }
             Self::Timeout { state, waited, .. } => format!(
                 "DockerTimeoutError: Could not transition to {state}; timed out after waiting {}",
@@ -306,6 +314,19 @@ fn go_duration(duration: Duration) -> String {
     }
 }
 
+/// Before the words are cut to their length, after which a part of a value would not be known for one.
+fn hide(words: &str, secrets: &[(String, SecretValue)]) -> String {
+    // As it is, and as Go and JSON quote it.
+    let forms = secrets.iter().flat_map(|(_, value)| {
+        let quoted = serde_json::to_string(value.reveal()).unwrap_or_default();
+        [value.reveal().to_owned(), quoted.trim_matches('"').to_owned()]
+    });
+    let mut forms: Vec<String> = forms.filter(|form| !form.is_empty()).collect();
+    // One may be a part of another.
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.iter().fold(words.to_owned(), |words, form| words.replace(form.as_str(), "…"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,5 +363,16 @@ mod tests {
         );
         let start = RuntimeError::CannotStart { container: "a".to_owned(), message: "x".repeat(2000) };
         assert_eq!(start.ecs_reason().map(|r| r.chars().count()), Some(1024));
+    }
+
+    #[test]
+    fn a_reason_quotes_no_secret() {
+        let long = "hunter2".repeat(300);
+        let secrets = [("A", "se\"cret"), ("B", "se"), ("C", ""), ("D", long.as_str())];
+        let secrets = secrets.map(|(name, value)| (name.to_owned(), SecretValue::new(value)));
+        let message = format!("invalid variable: =se\"cret, \"=se\\\"cret\", =se, ={long}");
+        let error = RuntimeError::CannotCreate { container: "a".to_owned(), message };
+        let reason = error.ecs_reason_without(&secrets).unwrap();
+        assert!(reason.ends_with("daemon: invalid variable: =…, \"=…\", =…, =…"), "{reason}");
     }
 }

@@ -44,8 +44,16 @@ pub fn read(data_dir: &Path, stack: &StackName) -> Result<Secrets, StoreError> {
     serde_json::from_slice(&text).map_err(|_| failed("read", &path)(std::io::Error::other("it is damaged")))
 }
 
-/// Adds `fresh` to the values of a stack, over those that are there, and drops what is not in `wanted`. Which of those that
-/// were there have another value now is the answer.
+/// What [`renew`] did.
+#[derive(Debug)]
+pub struct Renewed {
+    /// Which of the values that were there have another value now.
+    pub changed: Vec<String>,
+    /// All that was there, for [`put_back`].
+    pub before: Secrets,
+}
+
+/// Adds `fresh` to the values of a stack, over those that are there, and drops what is not in `wanted`.
 ///
 /// # Errors
 /// When the file cannot be read or written; it is then as it was.
@@ -54,31 +62,81 @@ pub fn renew(
     stack: &StackName,
     fresh: &Secrets,
     wanted: &BTreeSet<String>,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Renewed, StoreError> {
     let before = read(data_dir, stack)?;
     let mut secrets = before.clone();
     secrets.extend(fresh.clone());
     secrets.retain(|value_from, _| wanted.contains(value_from));
     let differs = |(name, value): &(&String, &SecretValue)| before.get(*name).is_some_and(|old| old != *value);
     let changed: Vec<String> = secrets.iter().filter(differs).map(|(name, _)| name.clone()).collect();
-    if secrets == before {
-        return Ok(changed);
+    if secrets != before {
+        write(data_dir, stack, &secrets)?;
     }
+    Ok(Renewed { changed, before })
+}
+
+/// Makes the values of a stack what they were: the wish that they were renewed for is not in the store.
+///
+/// # Errors
+/// When the file cannot be written or removed.
+pub fn put_back(data_dir: &Path, stack: &StackName, before: &Secrets) -> Result<(), StoreError> {
+    if !before.is_empty() {
+        return write(data_dir, stack, before);
+    }
+    let path = path(data_dir, stack);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed("remove", &path)(error)),
+        _ => {}
+    }
+    // Only an empty one goes, which was made for the file.
+    let _ = path.parent().map(std::fs::remove_dir);
+    Ok(())
+}
+
+/// Removes the directories of stacks that are not `known`: an agent that is killed between the values and the wish that
+/// they are for leaves one.
+///
+/// # Errors
+/// When one cannot be removed; the others are.
+pub fn remove_unknown(data_dir: &Path, known: impl Fn(&StackName) -> bool) -> Result<(), StoreError> {
+    let stacks = data_dir.join("stacks");
+    let entries = match std::fs::read_dir(&stacks) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("read", &stacks)(error)),
+    };
+    let mut outcome = Ok(());
+    for entry in entries.flatten() {
+        let is_known = entry.file_name().to_str().is_some_and(|name| known(&StackName::new(name)));
+        if is_known || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => outcome = Err(failed("remove", &path)(error)),
+            _ => tracing::info!(path = %path.display(), "removed what was left of a stack that nobody wishes for"),
+        }
+    }
+    outcome
+}
+
+fn write(data_dir: &Path, stack: &StackName, secrets: &Secrets) -> Result<(), StoreError> {
     let path = path(data_dir, stack);
     let dir = path.parent().unwrap_or(data_dir);
     std::fs::create_dir_all(dir).map_err(failed("make the directory", dir))?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(failed("close", dir))?;
     let beside = path.with_extension("new");
-    let text = serde_json::to_vec(&secrets).map_err(std::io::Error::other).map_err(failed("print", &path))?;
+    let text = serde_json::to_vec(secrets).map_err(std::io::Error::other).map_err(failed("print", &path))?;
     let write = || -> std::io::Result<()> {
         let _ = std::fs::remove_file(&beside);
         let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
         file.write_all(&text)?;
         file.sync_data()?;
-        std::fs::rename(&beside, &path)
+        std::fs::rename(&beside, &path)?;
+        // Until then the rename may be undone by a loss of power.
+        std::fs::File::open(dir)?.sync_all()
     };
-    write().map_err(failed("write", &path))?;
-    Ok(changed)
+    write().map_err(failed("write", &path))
 }
 
 #[cfg(test)]
@@ -95,14 +153,34 @@ mod tests {
         let stack = StackName::new("shop");
         assert_eq!(read(dir.path(), &stack).unwrap(), Secrets::new());
         let first = Secrets::from([("a".into(), SecretValue::new("1")), ("b".into(), SecretValue::new("2"))]);
-        assert!(renew(dir.path(), &stack, &first, &names(&["a", "b"])).unwrap().is_empty());
+        assert!(renew(dir.path(), &stack, &first, &names(&["a", "b"])).unwrap().changed.is_empty());
         let second = Secrets::from([("a".into(), SecretValue::new("3"))]);
-        assert_eq!(renew(dir.path(), &stack, &second, &names(&["a", "b"])).unwrap(), ["a"]);
+        assert_eq!(renew(dir.path(), &stack, &second, &names(&["a", "b"])).unwrap().changed, ["a"]);
         let seen = read(dir.path(), &stack).unwrap();
         assert_eq!(seen["a"].reveal(), "3");
         assert_eq!(seen["b"].reveal(), "2", "an older deployment may still start tasks");
         renew(dir.path(), &stack, &second, &names(&["a"])).unwrap();
         assert!(!read(dir.path(), &stack).unwrap().contains_key("b"));
+    }
+
+    #[test]
+    fn what_was_there_is_put_back_and_what_nobody_knows_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (shop, other) = (StackName::new("shop"), StackName::new("other"));
+        let first = Secrets::from([("a".into(), SecretValue::new("1"))]);
+        let none = renew(dir.path(), &shop, &first, &names(&["a"])).unwrap().before;
+        let second = Secrets::from([("a".into(), SecretValue::new("2"))]);
+        let before = renew(dir.path(), &shop, &second, &names(&["a"])).unwrap().before;
+        put_back(dir.path(), &shop, &before).unwrap();
+        assert_eq!(read(dir.path(), &shop).unwrap(), first);
+        put_back(dir.path(), &shop, &none).unwrap();
+        assert!(!dir.path().join("stacks/shop").exists());
+        remove_unknown(&dir.path().join("absent"), |_| false).unwrap();
+        for stack in [&shop, &other] {
+            renew(dir.path(), stack, &first, &names(&["a"])).unwrap();
+        }
+        remove_unknown(dir.path(), |stack| *stack == shop).unwrap();
+        assert!(dir.path().join("stacks/shop/secrets.json").exists() && !dir.path().join("stacks/other").exists());
     }
 
     #[test]

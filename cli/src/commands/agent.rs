@@ -6,12 +6,13 @@ use std::time::Duration;
 use ::agent::apply::crash;
 use ::agent::daemon::{DaemonError, Settings};
 use ::agent::plan::step::Step;
-use ::agent::runtime::agent_container;
+use ::agent::runtime::{Docker, agent_container};
 use clap::Args;
 
 use super::{Global, on_runtime};
-use crate::agent_container::HEALTHY_AFTER;
+use crate::agent_container::{HEALTHY_AFTER, settings_of};
 use crate::failure::Failure;
+use crate::start_agent::Origin;
 use crate::{render, start_agent};
 
 /// Start the agent in a container of its own, as other commands do where none answers
@@ -67,13 +68,24 @@ impl Agent {
 
 async fn start(global: &Global, healthy_after: Option<u64>) -> Result<u8, Failure> {
     let set = healthy_after.map(|seconds| (HEALTHY_AFTER, seconds.to_string()));
-    start_agent::connect_with(global, set.as_slice()).await?;
-    match start_agent::find(global).await? {
-        Some((_, version)) => match version.container {
-            Some(container) => render::say(format_args!("the agent runs in container {container}")),
-            None => render::say(format_args!("the agent runs as process {}", version.pid)),
-        },
-        None => return Err(Failure::failed("the agent ended as soon as it had answered")),
+    let (_, origin) = start_agent::connect_with(global, set.as_slice()).await?;
+    let Some((_, version)) = start_agent::find(global).await? else {
+        return Err(Failure::failed("the agent ended as soon as it had answered"));
+    };
+    match &version.container {
+        Some(container) => render::say(format_args!("the agent runs in container {container}")),
+        None => render::say(format_args!("the agent runs as process {}", version.pid)),
+    }
+    if let (Some((name, wanted)), Origin::Found) = (set, origin) {
+        let has = match &version.container {
+            Some(container) => settings_of(&Docker::connect().await?, container).await?,
+            None => Vec::new(),
+        };
+        if !has.iter().any(|(known, value)| known == name && *value == wanted) {
+            render::say(format_args!(
+                "it ran already and keeps its own --healthy-after: to change that, `ecsnet agent --stop` first"
+            ));
+        }
     }
     Ok(0)
 }

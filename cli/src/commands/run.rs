@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,11 +51,25 @@ impl Run {
         let (holder, _) = on_runtime(find(global, &self.from))?;
         let netns = format!("/proc/{}/ns/net", holder.pid);
         let netns = File::open(&netns).map_err(failed(format!("open {netns}")))?;
+        refuse_own(&netns, &holder)?;
         unshare(CloneFlags::CLONE_NEWNS).map_err(failed("make a mount namespace"))?;
         see_as_the_task(Path::new(&holder.hosts_path), Path::new(&holder.resolv_conf_path))?;
         setns(netns, CloneFlags::CLONE_NEWNET).map_err(failed("enter the task's network namespace"))?;
         match become_command(self.command)? {}
     }
+}
+
+/// A task's network is never the one that we are in: where it seems so, the holder's process has ended and its number
+/// become another's.
+fn refuse_own(netns: &File, holder: &Holder) -> Result<(), Failure> {
+    let own = fs::metadata("/proc/self/ns/net").map_err(failed("look at /proc/self/ns/net"))?;
+    // Both are in use now, so that a number is of one namespace.
+    let other = netns.metadata().map_err(failed("look at the task's network namespace"))?;
+    if (own.dev(), own.ino()) == (other.dev(), other.ino()) {
+        let message = format!("process {} of container {} has just ended", holder.pid, holder.docker_name);
+        return Err(Failure::failed(message).with_hint("run it again: the task may have another one by now"));
+    }
+    Ok(())
 }
 
 async fn find(global: &Global, text: &str) -> Result<(Holder, Target), Failure> {

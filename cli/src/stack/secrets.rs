@@ -71,6 +71,13 @@ impl<'a> SecretSources<'a> {
             let name = n.get("name").and_then(|n| n.text());
             let source = n.get("valueFrom").and_then(|n| Some((n.text()?, n)));
             let (Some(name), Some((value_from, from))) = (name, source) else { continue };
+            // Docker would take such a name for part of the value, and complain about both in one line.
+            if name.is_empty() || name.contains(['=', '\0']) {
+                let at = n.get("name").unwrap_or_else(|| n.clone());
+                let message = "the name of a secret is that of a variable: not empty, without `=` and NUL";
+                at.error_with_hint("ClientException", message, "for example DB_PASSWORD");
+                continue;
+            }
             // A stub has no environment.
             if !stub && let Some(value) = self.resolve(&from, name, value_from) {
                 self.values.borrow_mut().insert(value_from.to_owned(), value);
@@ -159,6 +166,12 @@ fn json_value(node: &Node<'_>, secret: &str, content: &SecretValue, key: &str) -
         return None;
     };
     match fields.get(key) {
+        Some(Value::String(text)) if text.contains('\0') => {
+            let message =
+                format!("the key `{key}` of the secret `{secret}` has a NUL byte, which no variable can hold");
+            node.error("NoSecret", message);
+            None
+        }
         Some(Value::String(text)) => Some(SecretValue::new(text.clone())),
         Some(other) => Some(SecretValue::new(other.to_string())),
         None => {

@@ -100,7 +100,8 @@ async fn once(server: &Server, request: &ExplainRequest) -> Result<Explanations,
             }
         }
         Destination::Name(name) => {
-            let (step, addresses, differs) = resolve(&sender, &name, record.unwrap_or(Record::Elsewhere)).await;
+            let (step, addresses, differs) =
+                resolve(&applier, &sender, &name, record.unwrap_or(Record::Elsewhere)).await;
             if addresses.is_empty() {
                 return Ok(nowhere(&sender, request, name, vec![step], differs, notes));
             }
@@ -160,10 +161,18 @@ fn nowhere(
 }
 
 /// Asks the resolver for a name as the sender would, and compares with what the zone has.
-async fn resolve(sender: &Sender, name: &str, record: Record) -> (Step, Vec<IpAddr>, Option<String>) {
+async fn resolve(
+    applier: &Applier,
+    sender: &Sender,
+    name: &str,
+    record: Record,
+) -> (Step, Vec<IpAddr>, Option<String>) {
     let of_vpc: Router = router(&sender.record);
     let asked = match (sender.end.holder.1, of_vpc.resolver_addresses().first()) {
-        (Some(pid), Some(server)) => dig::addresses_from(pid, *server, name).await.map_err(|error| error.message),
+        (Some(_), Some(server)) => match applier.networks().netns_of(&sender.end.holder.0).await {
+            Ok((_, netns)) => dig::addresses_from(netns, *server, name).await.map_err(|error| error.message),
+            Err(error) => Err(chain(&error)),
+        },
         _ => Err(format!("{} has no network to ask from", sender.end.called())),
     };
     match (asked, record) {

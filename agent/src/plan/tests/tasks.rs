@@ -8,7 +8,7 @@ use super::definitions::*;
 use super::simulation::*;
 use crate::plan::step::Step;
 use crate::plan::up;
-use crate::runtime::{Health, labels};
+use crate::runtime::{ContainerState, Health, ObservedContainer, labels};
 use crate::spec::ids::ContainerName;
 use crate::spec::task_definition::{Condition, ContainerDefinition};
 use crate::store::state::{StopCode, Task, TaskStatus};
@@ -243,6 +243,16 @@ fn a_user_s_command_in_a_task_s_network_is_left_alone_until_the_task_stops() {
         steps.iter().any(|step| matches!(step, Step::RemoveContainer { name } if *name == command.name))
     };
     assert!(!removed(&world.plan().steps));
+    let left = ContainerState::Exited { exit_code: 0, oom_killed: false, error: String::new() };
+    for (state, age, goes) in
+        [(left, 0, true), (ContainerState::Created, 59, false), (ContainerState::Created, 61, true)]
+    {
+        let created_at = Some(world.now - Duration::from_secs(age));
+        let seen = ObservedContainer { state, created_at, ..command.clone() };
+        world.observed.containers.insert(command.name.clone(), seen);
+        assert_eq!(removed(&world.plan().steps), goes, "{age}");
+    }
+    world.observed.containers.insert(command.name.clone(), command.clone());
     up::stop_task(&mut world.state, &stack_name(), &task, None, world.now);
     // The simulated Docker does not have it, so what is planned is looked at and not done.
     while world.task(&task).status < TaskStatus::Stopping {

@@ -187,6 +187,17 @@ error: `valueFrom` asks for the key `key`, and the secret `e` is not a JSON obje
 }
 
 #[test]
+fn a_secret_that_no_variable_can_be_is_refused() {
+    let definition = container(
+        "    secrets:\n      - { name: '', valueFrom: a }\n      - { name: 'A=B', valueFrom: a }\n      - { name: C, valueFrom: 'arn:aws:secretsmanager:us-east-1:1:secret:a:nul::' }\n",
+    );
+    let files = [("deploy/db.json", "{\"nul\": \"hunter2\\u0000\"}")];
+    let text = report("secrets:\n  a: { file: db.json }\n", &definition, &files);
+    assert!(!text.contains("hunter2"));
+    insta::assert_snapshot!(text, @"");
+}
+
+#[test]
 fn a_mount_whose_source_is_not_there_is_told_where_it_is_written() {
     let definition = container(
         "    linuxParameters: { devices: [ { hostPath: /dev/no-such-device } ] }\n    mountPoints:\n      - { sourceVolume: gone, containerPath: /gone }\n      - { sourceVolume: relative, containerPath: data }\n      - { sourceVolume: efs, containerPath: /efs }\n      - { sourceVolume: ebs, containerPath: /ebs }\n",
