@@ -194,7 +194,29 @@ fn a_secret_that_no_variable_can_be_is_refused() {
     let files = [("deploy/db.json", "{\"nul\": \"hunter2\\u0000\"}")];
     let text = report("secrets:\n  a: { file: db.json }\n", &definition, &files);
     assert!(!text.contains("hunter2"));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r###"
+error: the name of a secret is that of a variable: not empty, without `=` and NUL
+ --> deploy/task/web.yaml:8:17
+  |
+8 |       - { name: '', valueFrom: a }
+  |                 ^^
+  |
+  = hint: for example DB_PASSWORD
+
+error: the name of a secret is that of a variable: not empty, without `=` and NUL
+ --> deploy/task/web.yaml:9:17
+  |
+9 |       - { name: 'A=B', valueFrom: a }
+  |                 ^^^^^
+  |
+  = hint: for example DB_PASSWORD
+
+error: the key `nul` of the secret `a` has a NUL byte, which no variable can hold
+  --> deploy/task/web.yaml:10:31
+   |
+10 |       - { name: C, valueFrom: 'arn:aws:secretsmanager:us-east-1:1:secret:a:nul::' }
+   |                               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+"###);
 }
 
 #[test]
