@@ -109,6 +109,14 @@ fn efs(node: &Node<'_>) -> Option<VolumeSource> {
         return None;
     };
     let file_system_id = id.text()?.to_owned();
+    if file_system_id.is_empty() || !file_system_id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+        id.error_with_hint(
+            "ClientException",
+            format!("`{file_system_id}` is not the id of a file system"),
+            "for example fs-0123456789abcdef0",
+        );
+        return None;
+    }
     let message = format!(
         "a directory of this machine stands in for the file system `{file_system_id}`: efs/{file_system_id} in the agent's data directory; it outlives the stack"
     );

@@ -304,3 +304,13 @@ fn json_file_keeps_its_options_and_every_other_driver_is_replaced() {
         assert!(text.starts_with(&format!("warning: the log driver `{driver}` is replaced by a local log")), "{text}");
     }
 }
+
+#[test]
+fn a_file_system_s_id_leads_nowhere_else() {
+    for id in ["..", "fs-1/..", "", "/etc"] {
+        let definition = container("    mountPoints: [ { sourceVolume: efs, containerPath: /efs } ]\n")
+            + &format!("volumes:\n  - {{ name: efs, efsVolumeConfiguration: {{ fileSystemId: '{id}' }} }}\n");
+        let text = report("", &definition, &[]);
+        assert!(text.contains(&format!("`{id}` is not the id of a file system")), "{text}");
+    }
+}
