@@ -124,7 +124,7 @@ pub struct RouterState {
     /// Whether the host's link is there, with the way back to the host.
     #[serde(default)]
     pub reaches_host: bool,
-    /// Whether idle flows are forgotten as [`idle_timeouts`] says.
+    /// Whether idle flows are forgotten as `idle_timeouts` says.
     #[serde(default)]
     pub forgets_flows: bool,
 }

@@ -3,7 +3,7 @@
 //! [`crate::awsvpc`] says what should be; this brings the kernel there by netlink, in an order in which no packet passes
 //! before everything is in place: the end of an ENI's link in the VPC's namespace comes up after the owner's end is
 //! complete, and its host route comes last. The filter is the `nft` module's work and must be in before
-//! [`VpcNetwork::ensure_eni`]. Never touches the host's namespace but for [`crate::host_link`], nor the uplink that Docker made.
+//! [`VpcNetwork::ensure_eni`]. Never touches the host's namespace but for `crate::host_link`, nor the uplink that Docker made.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ impl Netns {
         Ok(netns)
     }
 
-    /// The namespace that this process is in: the host's. For [`crate::host_link`] alone.
+    /// The namespace that this process is in: the host's. For `crate::host_link` alone.
     ///
     /// # Errors
     /// When it cannot be opened.
