@@ -1,9 +1,9 @@
 //! `ecsnet dig`: ask a stack's resolver, as a task would.
 
 use ::agent::control::api::{DigReply, DigRequest};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{Global, one_stack};
+use super::{Form, Global, one_stack};
 use crate::failure::Failure;
 use crate::render::{json, print};
 use crate::start_agent;
@@ -26,12 +26,6 @@ pub(crate) struct Dig {
     /// How to print the answer
     #[arg(short, long, value_enum, default_value = "text")]
     output: Form,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Text,
-    Json,
 }
 
 impl Dig {

@@ -1,9 +1,9 @@
 //! `ecsnet doctor`: what this machine has for ecsnet and what it lacks, each with what to do.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
-use super::Global;
+use super::{Form, Global};
 use crate::doctor::findings::{Finding, Status, judge};
 use crate::doctor::{facts, findings};
 use crate::failure::{Failure, MACHINE};
@@ -15,12 +15,6 @@ pub(crate) struct Doctor {
     /// How to print it
     #[arg(short, long, value_enum, default_value = "text")]
     output: Form,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Text,
-    Json,
 }
 
 impl Doctor {

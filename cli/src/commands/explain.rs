@@ -5,7 +5,7 @@ use ::agent::control::explain::reply::{
 };
 use clap::{Args, ValueEnum};
 
-use super::{Global, target};
+use super::{Form, Global, target};
 use crate::failure::{FAILED, Failure};
 use crate::render::{self, json, print, short};
 
@@ -34,12 +34,6 @@ enum Protocol {
     Tcp,
     Udp,
     Icmp,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Text,
-    Json,
 }
 
 impl Explain {

@@ -1,10 +1,10 @@
 //! `ecsnet inspect`: all there is to know about one thing.
 
+use clap::Args;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::Global;
+use super::{Form, Global};
 use crate::failure::Failure;
 use crate::render::{json, print, text};
 use crate::start_agent;
@@ -24,12 +24,6 @@ pub(crate) struct Inspect {
     /// How to print it
     #[arg(short, long, value_enum, default_value = "text")]
     output: Form,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Text,
-    Json,
 }
 
 impl Inspect {

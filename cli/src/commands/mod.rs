@@ -120,6 +120,13 @@ pub(crate) enum Output {
     Json,
 }
 
+/// How one thing is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    Text,
+    Json,
+}
+
 /// Runs a command to its end. Commands mostly wait, so one thread is enough.
 pub(crate) fn on_runtime<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
