@@ -7,6 +7,7 @@
 //! The agent calls [`network::VpcNetwork`] and nothing below it.
 
 pub mod awsvpc;
+pub mod bridge;
 pub mod flow_log;
 mod host_link;
 pub mod ids;
