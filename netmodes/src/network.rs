@@ -22,6 +22,7 @@ use crate::kernel::socket::{Pending, RouteSocket, in_order};
 use crate::kernel::sysctl::{self, Sysctl};
 use crate::kernel::{address, conntrack, neighbour};
 use crate::observe::{ObservedVpc, observe_vpc};
+use crate::owner_end::{Origin, ensure_link, ensure_owner_end, found};
 use crate::vpc::eni::{Eni, MTU, MacAddress};
 use crate::vpc::router::Router;
 
@@ -97,7 +98,7 @@ impl VpcNetwork {
         if origin == Origin::Found {
             self.remove_extras(eni, &outer, &inside, &inner).await?;
         }
-        ensure_owner_end(eni, owner, &inside, &inner, origin).await?;
+        ensure_owner_end(OwnerEnd::of(eni), owner, &inside, &inner, origin).await?;
         self.ensure_router_end(eni, &outer, &inside).await
     }
 
@@ -241,7 +242,7 @@ impl VpcNetwork {
             Box::pin(neighbour::ensure(&self.socket, outer.index, address, mac))
         });
         try_join3(
-            ensure_link(&self.socket, outer, MacAddress::of_gateway(&eni.id)),
+            ensure_link(&self.socket, outer, MacAddress::of_gateway(&eni.id), MTU),
             in_order(neighbours),
             link::await_operational(&self.socket, &outer.name),
         )
@@ -255,72 +256,10 @@ impl VpcNetwork {
     }
 }
 
-/// Where the pair of an ENI comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// Just made, so nothing hangs on it.
-    Made,
-    /// It was there.
-    Found,
-}
-
 /// Whether the link is that ENI's: by its alias, or by its name alone when the agent died before it set one.
 fn bears(link: &Link, id: &EniId) -> bool {
     let other = link.alias.as_deref().and_then(|alias| alias.parse::<EniId>().ok());
     other.is_none_or(|other| other == *id)
-}
-
-fn found(name: &str, link: Option<Link>) -> Result<Link, KernelError> {
-    link.ok_or_else(|| KernelError::unexpected(format!("look up link {name}"), "it was made a moment ago and is gone"))
-}
-
-/// Brings the owner's end to what it should be, all but the way there from the VPC.
-async fn ensure_owner_end(
-    eni: &Eni,
-    owner: &Netns,
-    inside: &RouteSocket,
-    inner: &Link,
-    origin: Origin,
-) -> Result<(), KernelError> {
-    let wanted = OwnerEnd::of(eni);
-    sysctl::ensure(owner, &owner_settings(eni))?;
-    let mut changes: Vec<Pending<'_>> = vec![Box::pin(link::ensure_up(inside, LOOPBACK))];
-    match origin {
-        // Nothing hangs on it, so there is nothing to read.
-        Origin::Made => {
-            for address in wanted.addresses {
-                changes.push(Box::pin(address::ensure(inside, inner.index, address)));
-            }
-        }
-        Origin::Found => {
-            let addresses: Vec<_> = wanted.addresses.into_iter().collect();
-            address::ensure_exactly(inside, inner.index, &addresses).await?;
-        }
-    }
-    // A route wants its link up; the link carries nothing while its other end is down.
-    changes.push(Box::pin(ensure_link(inside, inner, eni.mac)));
-    for (gateway, mac) in wanted.neighbours {
-        changes.push(Box::pin(neighbour::ensure(inside, inner.index, gateway, mac)));
-    }
-    for wanted in wanted.routes {
-        let hop = match wanted.via {
-            Some(gateway) => Hop::Gateway(gateway, inner.index),
-            None => Hop::Link(inner.index),
-        };
-        changes.push(Box::pin(route::ensure(inside, Route { destination: wanted.destination, hop })));
-    }
-    in_order(changes).await
-}
-
-/// Sets a link up with its MAC and MTU: what is not so already, in one message.
-async fn ensure_link(socket: &RouteSocket, link: &Link, mac: MacAddress) -> Result<(), KernelError> {
-    let change = LinkChange {
-        alias: None,
-        mac: (link.mac != Some(mac)).then_some(mac),
-        mtu: (link.mtu != MTU).then_some(MTU),
-        up: (!link.up).then_some(true),
-    };
-    if change == LinkChange::default() { Ok(()) } else { link::set(socket, link.index, &change).await }
 }
 
 /// Settings of the VPC's namespace. Links made later inherit `default`, so no ENI needs a setting of its own here.
@@ -351,19 +290,4 @@ fn router_settings(ipv6: bool) -> Vec<Sysctl> {
     ]);
     settings.extend(idle_timeouts());
     settings
-}
-
-/// Settings of the owner's namespace: IPv6 is on if the ENI has it (reference 1.3), else off on its link alone. Docker
-/// switches it off on `lo` too, where every task has ::1, which is `localhost` in Docker's own `/etc/hosts`.
-fn owner_settings(eni: &Eni) -> Vec<Sysctl> {
-    let on_link = format!("ipv6/conf/{OWNER_LINK}/disable_ipv6");
-    if eni.addresses.iter().any(|address| address.address.is_ipv6()) {
-        vec![
-            Sysctl::new("ipv6/conf/all/disable_ipv6", "0"),
-            Sysctl::new("ipv6/conf/default/disable_ipv6", "0"),
-            Sysctl::new(on_link, "0"),
-        ]
-    } else {
-        vec![Sysctl::optional(on_link, "1"), Sysctl::optional("ipv6/conf/lo/disable_ipv6", "0")]
-    }
 }

@@ -13,13 +13,15 @@
 //!               │ lo 127.0.0.1, 169.254.170.2; host-mode processes              │
 //! ```
 //!
-//! Pure: addresses and ports are chosen here, and said is what should be in the kernel (`nat` is the table).
+//! Pure: addresses and ports are chosen here, and said is what should be in the kernel ([`nat`] is the table).
 //! [`crate::instance_network::InstanceNetwork`] brings the namespaces there and reads them back.
 
 mod attachment;
 mod instance;
+pub mod nat;
 mod ports;
 
 pub use attachment::{Attachment, AttachmentId, BridgePort, ParseAttachmentIdError, next_bridge_address};
 pub use instance::{BRIDGE_ADDRESS, BRIDGE_BLOCK, BRIDGE_LINK, BRIDGE_MTU, BridgeState, ObservedInstance, bridge_mac};
+pub(crate) use instance::{bridge_settings, instance_settings, loopback_addresses, port_settings};
 pub use ports::{DYNAMIC_PORTS, Ports, PortsUnavailable, PublishedPort, RESERVED_PORTS};

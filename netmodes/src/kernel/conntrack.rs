@@ -84,6 +84,18 @@ pub(super) fn each_flow(netns: &Netns, mut each: impl FnMut(&[u8]) + Send) -> Re
     })?
 }
 
+/// Deletes the IPv4 flows that [`name_of`] named, and says how many were there yet.
+pub(super) fn remove_named(netns: &Netns, names: &[Vec<u8>]) -> Result<usize, KernelError> {
+    netns.run(|| {
+        let mut connection = Connection::open()?;
+        let mut deleted = 0;
+        for name in names {
+            deleted += usize::from(connection.delete([0; 4].into(), name)?);
+        }
+        Ok(deleted)
+    })?
+}
+
 struct Connection {
     socket: Socket,
     sequence: u32,

@@ -1,5 +1,7 @@
-//! The tracked flows of a namespace with what they carried (`conntrack -L -o extended` with accounting on).
+//! The tracked flows of a namespace: with what they carried (`conntrack -L -o extended` with accounting on), or those that
+//! were not translated.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::conntrack::{self, attributes};
@@ -9,6 +11,7 @@ use crate::flow_log::{Tuple, Volume};
 
 // linux/netfilter/nfnetlink_conntrack.h
 const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_MARK: u16 = 8;
 const CTA_COUNTERS_ORIG: u16 = 9;
 const CTA_COUNTERS_REPLY: u16 = 10;
@@ -39,6 +42,34 @@ pub fn list(netns: &Netns) -> Result<Vec<Flow>, KernelError> {
     let mut flows = Vec::new();
     conntrack::each_flow(netns, |body| flows.extend(flow(body)))?;
     Ok(flows)
+}
+
+/// Deletes the IPv4 flows to these protocols and ports that are not translated, and says how many there were.
+///
+/// Translation is decided with a flow's first packet. A UDP client that asked for a port before it led anywhere would, as
+/// long as it keeps asking, never be led on. Blocks while the kernel walks the whole machine's table.
+///
+/// # Errors
+/// When the namespace cannot be entered or the kernel refuses.
+pub fn remove_untranslated(netns: &Netns, ports: &BTreeSet<(u8, u16)>) -> Result<usize, KernelError> {
+    let mut names = Vec::new();
+    conntrack::each_flow(netns, |body| names.extend(untranslated(body, ports)))?;
+    conntrack::remove_named(netns, &names)
+}
+
+/// The name of the flow if it is to one of these ports and what answers is what was asked.
+fn untranslated(body: &[u8], ports: &BTreeSet<(u8, u16)>) -> Option<Vec<u8>> {
+    let (mut original, mut reply) = (None, None);
+    for (kind, value) in attributes(body.get(GENERIC..)?) {
+        match kind {
+            CTA_TUPLE_ORIG => original = tuple(value),
+            CTA_TUPLE_REPLY => reply = tuple(value),
+            _ => {}
+        }
+    }
+    let (original, reply) = (original?, reply?);
+    let meant = ports.contains(&(original.protocol, original.destination_port));
+    if meant && reply == original.reversed() { conntrack::name_of(body) } else { None }
 }
 
 fn flow(body: &[u8]) -> Option<Flow> {
@@ -92,6 +123,7 @@ mod tests {
         #[test]
         fn no_description_however_garbled_panics(bytes in proptest::collection::vec(any::<u8>(), 0..160)) {
             flow(&bytes);
+            untranslated(&bytes, &BTreeSet::from([(17, 53)]));
         }
     }
 }

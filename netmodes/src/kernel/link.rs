@@ -45,9 +45,11 @@ pub struct Link {
     /// The other end of a veth pair: its index in the namespace it is in, and that namespace's id as seen from here
     /// (`None`: this very namespace).
     pub peer: Option<(u32, Option<i32>)>,
+    /// The index of the bridge that it is a port of.
+    pub master: Option<u32>,
 }
 
-/// One end of a veth pair that is to be made.
+/// A bridge, or one end of a veth pair, that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VethEnd<'a> {
     /// At most 15 bytes.
@@ -82,6 +84,18 @@ pub async fn create_veth(
     socket.change(what, RouteNetlinkMessage::NewLink(outer), NLM_F_CREATE | NLM_F_EXCL).await
 }
 
+/// Makes a bridge (`ip link add … type bridge`), down; without spanning tree, so a port forwards as soon as it is up.
+///
+/// # Errors
+/// When the kernel refuses; [`KernelError::is_present`] if the name is taken.
+pub async fn create_bridge(socket: &RouteSocket, bridge: &VethEnd<'_>) -> Result<(), KernelError> {
+    let mut message = LinkMessage::default();
+    message.attributes = attributes(bridge);
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+    let what = || format!("create the bridge {}", bridge.name);
+    socket.change(what, RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await
+}
+
 fn attributes(end: &VethEnd<'_>) -> Vec<LinkAttribute> {
     vec![
         LinkAttribute::IfName(end.name.to_owned()),
@@ -99,6 +113,8 @@ pub struct LinkChange<'a> {
     pub mac: Option<MacAddress>,
     /// `ip link set … mtu …`
     pub mtu: Option<u32>,
+    /// `ip link set … master …`: the index of a bridge in the same namespace.
+    pub master: Option<u32>,
     /// `ip link set … up`, `down`
     pub up: Option<bool>,
 }
@@ -117,6 +133,8 @@ pub async fn set(socket: &RouteSocket, index: u32, change: &LinkChange<'_>) -> R
     message.attributes.extend(change.alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
     message.attributes.extend(change.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
     message.attributes.extend(change.mtu.map(LinkAttribute::Mtu));
+    // In one message with `up` it comes first, so a port is none before it is open.
+    message.attributes.extend(change.master.map(LinkAttribute::Controller));
     socket.change(|| format!("set link {index} to {change:?}"), RouteNetlinkMessage::SetLink(message), 0).await
 }
 
@@ -234,6 +252,7 @@ impl From<LinkMessage> for Link {
             carrier: header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
             operational: false,
             peer: None,
+            master: None,
         };
         let (mut peer_index, mut peer_netns) = (None, None);
         for attribute in message.attributes {
@@ -244,6 +263,7 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::OperState(state) => link.operational = state == State::Up,
                 LinkAttribute::Link(index) => peer_index = Some(index),
+                LinkAttribute::Controller(index) => link.master = Some(index),
                 LinkAttribute::LinkNetNsId(id) => peer_netns = Some(id),
                 _ => {}
             }

@@ -7,7 +7,9 @@ use std::net::Ipv4Addr;
 use super::attribute::{attribute, attributes, number as number_at, text};
 use super::encode::number::*;
 use super::expression::{Expression, raise};
-use super::object::{Base, Chain, ChainKind, DataType, Datum, Hook, Key, LinkName, Name, Policy, Rule, Shape, Verdict};
+use super::object::{
+    Base, Chain, ChainKind, DataType, Datum, Hook, Key, LinkName, Mapped, MapsTo, Name, Policy, Rule, Shape, Verdict,
+};
 
 /// A chain without its rules, and its name.
 pub(super) fn chain(body: &[u8]) -> Option<(Name, Chain)> {
@@ -52,16 +54,19 @@ pub(super) fn set(body: &[u8]) -> Option<(Name, Shape)> {
     let flags = number_at(body, 3).unwrap_or_default();
     let kind = number_at(body, 4).unwrap_or_default();
     let counters = attribute(body, 17).map(expression);
-    let known = flags & !SET_IS_MAP == 0
-        && number_at(body, 6).is_none_or(|data| data == VERDICTS)
-        && counters.as_ref().is_none_or(|e| *e == Expression::Counter);
+    let known = flags & !SET_IS_MAP == 0 && counters.as_ref().is_none_or(|e| *e == Expression::Counter);
     let mask = (1 << TYPE_BITS) - 1;
     let key = match (known, kind >> TYPE_BITS) {
         (false, _) => (DataType::Unknown(kind), None),
         (true, 0) => (data_type(kind), None),
         (true, first) => (data_type(first), Some(data_type(kind & mask))),
     };
-    Some((name.into(), Shape { key, verdicts: flags & SET_IS_MAP != 0, counter: counters.is_some() }))
+    let maps_to = (flags & SET_IS_MAP != 0).then(|| match number_at(body, 6).unwrap_or_default() {
+        VERDICTS => MapsTo::Verdict,
+        ENDPOINTS => MapsTo::Endpoint,
+        other => MapsTo::Unknown(other),
+    });
+    Some((name.into(), Shape { key, maps_to, counter: counters.is_some() }))
 }
 
 fn data_type(number: u32) -> DataType {
@@ -69,6 +74,7 @@ fn data_type(number: u32) -> DataType {
         TYPE_INTERFACE => DataType::Interface,
         TYPE_IPV4 => DataType::Ipv4,
         TYPE_PROTOCOL => DataType::Protocol,
+        TYPE_PORT => DataType::Port,
         other => DataType::Unknown(other),
     }
 }
@@ -76,7 +82,7 @@ fn data_type(number: u32) -> DataType {
 /// One element of a dump.
 pub(super) struct Element {
     pub(super) key: Key,
-    pub(super) verdict: Option<Verdict>,
+    pub(super) mapped: Option<Mapped>,
     /// Packets and bytes, in a set that counts.
     pub(super) count: Option<(u64, u64)>,
 }
@@ -86,8 +92,10 @@ pub(super) fn elements(body: &[u8], shape: Shape) -> impl Iterator<Item = Elemen
     attribute(body, 3).into_iter().flat_map(attributes).filter_map(move |(_, element)| {
         let bytes = attribute(attribute(element, 1)?, 1)?;
         let (first, rest) = datum(bytes, shape.key.0)?;
+        // Before a second field, the first one is padded to four bytes.
+        let length = (bytes.len() - rest.len()).next_multiple_of(4);
         let second = match shape.key.1 {
-            Some(kind) => Some(datum(rest, kind)?.0),
+            Some(kind) => Some(datum(bytes.get(length..)?, kind)?.0),
             None => None,
         };
         // A set with one expression for each element dumps it as EXPR, with several as a list.
@@ -95,7 +103,7 @@ pub(super) fn elements(body: &[u8], shape: Shape) -> impl Iterator<Item = Elemen
         let wide = |kind| attribute(counter?, kind).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
         Some(Element {
             key: Key(first, second),
-            verdict: attribute(element, 2).and_then(|data| verdict(attribute(data, 2)?)),
+            mapped: attribute(element, 2).and_then(mapped),
             count: wide(2).zip(wide(1)),
         })
     })
@@ -115,8 +123,21 @@ fn datum(bytes: &[u8], kind: DataType) -> Option<(Datum, &[u8])> {
             let (number, rest) = bytes.split_first()?;
             (Datum::Protocol(*number), rest)
         }
+        DataType::Port => {
+            let (port, rest) = bytes.split_first_chunk::<2>()?;
+            (Datum::Port(u16::from_be_bytes(*port)), rest)
+        }
         DataType::Unknown(_) => return None,
     })
+}
+
+/// A verdict, or a value, which only a map of endpoints has.
+fn mapped(data: &[u8]) -> Option<Mapped> {
+    if let Some(body) = attribute(data, 2) {
+        return verdict(body).map(Mapped::Verdict);
+    }
+    let [a, b, c, d, high, low, ..] = *attribute(data, 1)?.first_chunk::<8>()?;
+    Some(Mapped::Endpoint(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])))
 }
 
 fn verdict(body: &[u8]) -> Option<Verdict> {
@@ -157,8 +178,9 @@ fn known_expression(name: &str, data: &[u8]) -> Option<Expression> {
         "exthdr" if first(7) && first(6) && n(5).is_none_or(|flags| flags == 0) => {
             E::WriteTcpOption { kind: *attribute(data, 2)?.first()?, offset: n(3)?, length: n(4)? }
         }
-        "lookup" if first(2) && n(5).is_none_or(|flags| flags == 0) && n(3).is_none_or(|register| register == 0) => {
-            E::Lookup { set: text(data, 1)?.into(), verdicts: n(3).is_some() }
+        "fib" if first(1) => E::Fib { result: n(2)?, flags: n(3)? },
+        "lookup" if first(2) && n(5).is_none_or(|flags| flags == 0) => {
+            E::Lookup { set: text(data, 1)?.into(), into: n(3) }
         }
         "immediate" if n(1) == Some(0) => E::Verdict(verdict(attribute(attribute(data, 2)?, 2)?)?),
         "counter" => E::Counter,
@@ -166,6 +188,16 @@ fn known_expression(name: &str, data: &[u8]) -> Option<Expression> {
             E::Log { group: attribute(data, 1)?.try_into().ok().map(u16::from_be_bytes)?, snaplen: n(3)? }
         }
         "masq" if only(&[]) => E::Masquerade,
+        // The kernel names the end of either range, which is its beginning.
+        "nat"
+            if n(1) == Some(NAT_DESTINATION)
+                && n(2) == Some(libc::NFPROTO_IPV4 as u32)
+                && n(4).is_none_or(|end| Some(end) == n(3))
+                && n(6).is_none_or(|end| Some(end) == n(5))
+                && n(7).is_none_or(|flags| flags & !NAT_PLAIN == 0) =>
+        {
+            E::DestinationNat { address: n(3)?, port: n(5)? }
+        }
         _ => return None,
     };
     Some(expression)

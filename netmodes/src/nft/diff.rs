@@ -76,8 +76,8 @@ fn elements(
     let differing: Vec<_> = set
         .elements
         .iter()
-        .filter(|(key, verdict)| other.get(key) != Some(verdict))
-        .map(|(key, verdict)| (*key, verdict.clone()))
+        .filter(|(key, mapped)| other.get(key) != Some(mapped))
+        .map(|(key, mapped)| (*key, mapped.clone()))
         .collect();
     changes.extend(differing.chunks(ELEMENTS_PER_MESSAGE).map(|part| change(name.clone(), part.to_vec())));
 }

@@ -4,7 +4,9 @@
 
 use super::attribute::Writer;
 use super::expression::{Expression, lower};
-use super::object::{Base, ChainKind, DataType, Datum, Hook, Key, Name, Policy, Rule, Shape, TABLE, Verdict};
+use super::object::{
+    Base, ChainKind, DataType, Datum, Hook, Key, Mapped, MapsTo, Name, Policy, Rule, Shape, TABLE, Verdict,
+};
 use super::transaction::{Change, Transaction};
 
 /// Numbers that reading needs as well.
@@ -27,11 +29,17 @@ pub(super) mod number {
     pub(crate) const DELETE_ELEMENTS: u16 = 14;
     pub(crate) const TYPE_IPV4: u32 = 7;
     pub(crate) const TYPE_PROTOCOL: u32 = 12;
+    pub(crate) const TYPE_PORT: u32 = 13;
     pub(crate) const TYPE_INTERFACE: u32 = 41;
     /// nft packs the types of a concatenation into one number, 6 bits each.
     pub(crate) const TYPE_BITS: u32 = 6;
     pub(crate) const VERDICTS: u32 = 0xffff_ff00;
+    /// An IPv4 address and a port.
+    pub(crate) const ENDPOINTS: u32 = TYPE_IPV4 << TYPE_BITS | TYPE_PORT;
     pub(crate) const SET_IS_MAP: u32 = 8;
+    pub(crate) const NAT_DESTINATION: u32 = 1;
+    /// `NF_NAT_RANGE_MAP_IPS` and `NF_NAT_RANGE_PROTO_SPECIFIED`: the kernel adds them by itself.
+    pub(crate) const NAT_PLAIN: u32 = 3;
 }
 use number::*;
 
@@ -127,7 +135,7 @@ fn body(w: &mut Writer<'_>, change: &Change, id: u32) {
         }
         Change::AddElements(set, elements) => {
             w.text(2, set);
-            w.nest(3, |w| elements.iter().for_each(|(key, verdict)| element(w, key, verdict.as_ref())));
+            w.nest(3, |w| elements.iter().for_each(|(key, mapped)| element(w, key, mapped.as_ref())));
         }
         Change::DeleteChain(name) => w.text(3, name),
         Change::DeleteSet(name) => w.text(2, name),
@@ -136,7 +144,7 @@ fn body(w: &mut Writer<'_>, change: &Change, id: u32) {
 
 fn set(w: &mut Writer<'_>, name: &str, shape: Shape, id: u32) {
     w.text(2, name);
-    w.number(3, if shape.verdicts { SET_IS_MAP } else { 0 });
+    w.number(3, if shape.maps_to.is_some() { SET_IS_MAP } else { 0 });
     let (first, length) = data_type(shape.key.0);
     let (kind, length) = match shape.key.1.map(data_type) {
         Some((second, more)) => (first << TYPE_BITS | second, length.next_multiple_of(4) + more.next_multiple_of(4)),
@@ -144,15 +152,26 @@ fn set(w: &mut Writer<'_>, name: &str, shape: Shape, id: u32) {
     };
     w.number(4, kind);
     w.number(5, length);
-    if shape.verdicts {
-        w.number(6, VERDICTS);
-        w.number(7, 0);
+    if let Some(maps_to) = shape.maps_to {
+        let (kind, length) = match maps_to {
+            MapsTo::Verdict => (VERDICTS, 0),
+            MapsTo::Endpoint => (ENDPOINTS, 8),
+            MapsTo::Unknown(number) => (number, 0),
+        };
+        w.number(6, kind);
+        w.number(7, length);
     }
     w.number(10, id);
-    // nft's user data, type 0, for its listing only: names of links are in host order (1), all else in network order (2).
+    // nft's user data for its listing only, type 0 for keys: names of links are in host order (1), all else in network order
+    // (2); type 1 for what they lead to.
     let order: u32 = if shape.key == (DataType::Interface, None) { 1 } else { 2 };
     let [a, b, c, d] = order.to_ne_bytes();
-    w.bytes(13, &[0, 4, a, b, c, d]);
+    let mut listing = vec![0, 4, a, b, c, d];
+    if shape.maps_to == Some(MapsTo::Endpoint) {
+        let [a, b, c, d] = 2u32.to_ne_bytes();
+        listing.extend([1, 4, a, b, c, d]);
+    }
+    w.bytes(13, &listing);
     if shape.counter {
         w.nest(17, |w| expression(w, &Expression::Counter));
     }
@@ -164,6 +183,7 @@ fn data_type(kind: DataType) -> (u32, u32) {
         DataType::Interface => (TYPE_INTERFACE, 16),
         DataType::Ipv4 => (TYPE_IPV4, 4),
         DataType::Protocol => (TYPE_PROTOCOL, 1),
+        DataType::Port => (TYPE_PORT, 2),
         DataType::Unknown(number) => (number, 0),
     }
 }
@@ -185,7 +205,7 @@ fn hook(w: &mut Writer<'_>, base: Base) {
     w.text(7, if base.kind == ChainKind::Nat { "nat" } else { "filter" });
 }
 
-fn element(w: &mut Writer<'_>, key: &Key, verdict: Option<&Verdict>) {
+fn element(w: &mut Writer<'_>, key: &Key, mapped: Option<&Mapped>) {
     w.nest(1, |w| {
         w.nest(1, |w| {
             let mut bytes = Vec::with_capacity(20);
@@ -197,8 +217,13 @@ fn element(w: &mut Writer<'_>, key: &Key, verdict: Option<&Verdict>) {
             }
             w.bytes(1, &bytes);
         });
-        if let Some(verdict) = verdict {
-            w.nest(2, |w| verdict_data(w, verdict));
+        match mapped {
+            Some(Mapped::Verdict(verdict)) => w.nest(2, |w| verdict_data(w, verdict)),
+            Some(Mapped::Endpoint(address, port)) => w.nest(2, |w| {
+                let ([a, b, c, d], [high, low]) = (address.octets(), port.to_be_bytes());
+                w.bytes(1, &[a, b, c, d, high, low, 0, 0]);
+            }),
+            None => {}
         }
     });
 }
@@ -208,6 +233,7 @@ fn datum(bytes: &mut Vec<u8>, datum: Datum) {
         Datum::Interface(name) => bytes.extend(name.0),
         Datum::Ipv4(address) => bytes.extend(address.octets()),
         Datum::Protocol(number) => bytes.push(number),
+        Datum::Port(port) => bytes.extend(port.to_be_bytes()),
     }
 }
 
@@ -299,10 +325,15 @@ fn expression(w: &mut Writer<'_>, expression: &Expression) {
             w.number(4, *length);
             w.number(6, 1);
         }),
-        E::Lookup { set, verdicts } => named("lookup", &|w| {
+        E::Fib { result, flags } => named("fib", &|w| {
+            w.number(1, 1);
+            w.number(2, *result);
+            w.number(3, *flags);
+        }),
+        E::Lookup { set, into } => named("lookup", &|w| {
             w.number(2, 1);
-            if *verdicts {
-                w.number(3, 0);
+            if let Some(register) = into {
+                w.number(3, *register);
             }
             w.text(1, set);
         }),
@@ -316,6 +347,12 @@ fn expression(w: &mut Writer<'_>, expression: &Expression) {
             w.number(3, *snaplen);
         }),
         E::Masquerade => named("masq", &|_| {}),
+        E::DestinationNat { address, port } => named("nat", &|w| {
+            w.number(1, NAT_DESTINATION);
+            w.number(2, libc::NFPROTO_IPV4 as u32);
+            w.number(3, *address);
+            w.number(5, *port);
+        }),
         E::Other(name) => named(name, &|_| {}),
     }
 }

@@ -22,12 +22,14 @@ pub(super) enum Expression {
     Conntrack { key: u32 },
     SetConntrack { key: u32 },
     Route { key: u32 },
+    Fib { result: u32, flags: u32 },
     WriteTcpOption { kind: u8, offset: u32, length: u32 },
-    Lookup { set: Name, verdicts: bool },
+    Lookup { set: Name, into: Option<u32> },
     Verdict(Verdict),
     Counter,
     Log { group: u16, snaplen: u32 },
     Masquerade,
+    DestinationNat { address: u32, port: u32 },
     Other(String),
 }
 
@@ -49,8 +51,15 @@ const TIME_TO_LIVE: u32 = 8;
 const TRANSPORT_HEADER: u32 = 2;
 const CT_STATE: u32 = 0;
 const CT_DIRECTION: u32 = 1;
+const CT_STATUS: u32 = 2;
 const CT_MARK: u32 = 3;
 const ROUTE_TCP_MSS: u32 = 3;
+/// `IPS_DST_NAT`.
+const DESTINATION_TRANSLATED: u32 = 1 << 5;
+const FIB_ADDRESS_TYPE: u32 = 3;
+const FIB_DESTINATION: u32 = 2;
+/// `RTN_LOCAL`.
+const LOCAL: u32 = 2;
 const HOST_TO_NETWORK: u32 = 1;
 const TCP: u8 = 6;
 const ICMP: u8 = 1;
@@ -63,6 +72,10 @@ const MAXSEG: u8 = 2;
 const FIRST: u32 = 1;
 /// The one after it: a link's name fills the first one to the end.
 const SECOND: u32 = 2;
+/// The one after a first field of four bytes.
+const SECOND_OF_FOUR: u32 = 9;
+/// Where a verdict map puts what it finds.
+const VERDICT: u32 = 0;
 
 /// The expressions of a rule.
 pub(super) fn lower(statements: &[Statement]) -> Vec<Expression> {
@@ -90,6 +103,10 @@ fn lower_one(statement: &Statement, out: &mut Vec<Expression>) {
                 out.push(E::Bitwise { mask, xor: vec![0; length] });
             }
             out.push(equals(&network));
+        }
+        Statement::LocalDestination => {
+            out.push(E::Fib { result: FIB_ADDRESS_TYPE, flags: FIB_DESTINATION });
+            out.push(equals(&LOCAL.to_ne_bytes()));
         }
         Statement::TimeToLive(hops) => {
             family_is(Family::Ipv4, out);
@@ -131,6 +148,11 @@ fn lower_one(statement: &Statement, out: &mut Vec<Expression>) {
             out.push(E::Bitwise { mask: mask.to_ne_bytes().to_vec(), xor: vec![0; 4] });
             out.push(equals(&value.to_ne_bytes()));
         }
+        Statement::TranslatedDestination => {
+            out.push(E::Conntrack { key: CT_STATUS });
+            out.push(E::Bitwise { mask: DESTINATION_TRANSLATED.to_ne_bytes().to_vec(), xor: vec![0; 4] });
+            out.push(E::Compare { op: NOT_EQUAL, data: vec![0; 4] });
+        }
         Statement::ConnDirection(direction) => {
             out.push(E::Conntrack { key: CT_DIRECTION });
             out.push(equals(&[u8::from(*direction == Direction::Reply)]));
@@ -146,14 +168,14 @@ fn lower_one(statement: &Statement, out: &mut Vec<Expression>) {
             }
             out.push(load(*first, FIRST));
             out.extend(second.map(|field| load(field, SECOND)));
-            out.push(E::Lookup { set: set.clone(), verdicts: false });
+            out.push(E::Lookup { set: set.clone(), into: None });
         }
         Statement::VerdictMap(field, map) => {
             if matches!(field, Field::Ipv4(_)) {
                 family_is(Family::Ipv4, out);
             }
             out.push(load(*field, FIRST));
-            out.push(E::Lookup { set: map.clone(), verdicts: true });
+            out.push(E::Lookup { set: map.clone(), into: Some(VERDICT) });
         }
         Statement::ClampSegmentSize => {
             protocol_is(TCP, out);
@@ -167,6 +189,12 @@ fn lower_one(statement: &Statement, out: &mut Vec<Expression>) {
         Statement::Counter => out.push(E::Counter),
         Statement::Log(group) => out.push(E::Log { group: *group, snaplen: LOGGED_BYTES }),
         Statement::Masquerade => out.push(E::Masquerade),
+        Statement::DestinationNat(map) => {
+            out.push(load(Field::Protocol, FIRST));
+            out.push(E::Payload { base: TRANSPORT_HEADER, offset: 2, length: 2, register: SECOND_OF_FOUR });
+            out.push(E::Lookup { set: map.clone(), into: Some(FIRST) });
+            out.push(E::DestinationNat { address: FIRST, port: SECOND_OF_FOUR });
+        }
         Statement::Verdict(verdict) => out.push(E::Verdict(verdict.clone())),
         Statement::Unknown(what) => out.push(E::Other(what.clone())),
     }
@@ -267,6 +295,11 @@ fn raise_one(rest: &[Expression]) -> Option<(Statement, usize)> {
             let set = host_number(xor)?;
             (Statement::SetConnMark { clear: !host_number(mask)? & !set, set }, 3)
         }
+        [E::Conntrack { key: CT_STATUS }, E::Bitwise { .. }, E::Compare { .. }, ..] => {
+            (Statement::TranslatedDestination, 3)
+        }
+        [E::Fib { .. }, E::Compare { .. }, ..] => (Statement::LocalDestination, 2),
+        [_, _, E::Lookup { set, .. }, E::DestinationNat { .. }, ..] => (Statement::DestinationNat(set.clone()), 4),
         [E::Conntrack { key: CT_DIRECTION }, E::Compare { data, .. }, ..] => {
             let direction = if data.as_slice() == [0] { Direction::Original } else { Direction::Reply };
             (Statement::ConnDirection(direction), 2)
@@ -336,9 +369,9 @@ fn raise_transport(number: u8, rest: &[Expression]) -> Option<(Statement, usize)
 
 fn raise_lookup(rest: &[Expression]) -> Option<(Statement, usize)> {
     Some(match rest {
-        [load, E::Lookup { set, verdicts: true }, ..] => (Statement::VerdictMap(field_of(load)?, set.clone()), 2),
-        [load, E::Lookup { set, verdicts: false }, ..] => (Statement::Lookup(field_of(load)?, None, set.clone()), 2),
-        [first, second, E::Lookup { set, verdicts: false }, ..] => {
+        [load, E::Lookup { set, into: Some(VERDICT) }, ..] => (Statement::VerdictMap(field_of(load)?, set.clone()), 2),
+        [load, E::Lookup { set, into: None }, ..] => (Statement::Lookup(field_of(load)?, None, set.clone()), 2),
+        [first, second, E::Lookup { set, into: None }, ..] => {
             (Statement::Lookup(field_of(first)?, Some(field_of(second)?), set.clone()), 3)
         }
         _ => return None,

@@ -10,15 +10,18 @@ mod decode;
 mod diff;
 mod encode;
 mod expression;
+mod filter;
 mod object;
 mod run;
 mod text;
 mod transaction;
 
 pub use diff::diff;
+pub use filter::{Count, Dropped, Filter};
 pub use object::{
     Base, Chain, ChainKind, DataType, Datum, Direction, Element, Family, Field, Hook, Key, LOGGED_BYTES, LinkName,
-    Name, Policy, Rule, Set, Shape, Side, State, Statement, TABLE, Table, Transport, Verdict,
+    Mapped, MapsTo, Name, Policy, Rule, Set, Shape, Side, State, Statement, TABLE, Table, Transport, Verdict,
 };
-pub use run::{Count, Dropped, Filter, NftError};
+pub(crate) use run::InForce;
+pub use run::NftError;
 pub use transaction::{Change, Transaction};

@@ -4,7 +4,7 @@
 //! same to every packet. `Copy` keys and shared names keep a table of 1,000 ENIs cheap to build and to compare.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::security::group::PortRange;
 
-/// The one table of a VPC's namespace, `table inet ecsnet`: `inet`, so that IPv6 is closed from the first moment too.
+/// The one table of a namespace of ours, a VPC's or an instance's: `table inet ecsnet`. `inet`, so that IPv6 is closed from
+/// the first moment too.
 pub const TABLE: &str = "ecsnet";
 
 /// A name of a chain or set, at most 255 bytes (Linux's `NFT_NAME_MAXLEN`).
@@ -21,31 +22,51 @@ pub type Name = Arc<str>;
 /// A whole table; one without sets and chains stands for none at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
-    /// Sets and verdict maps, by name.
+    /// Sets and maps, by name.
     pub sets: BTreeMap<Name, Set>,
     /// Chains, by name.
     pub chains: BTreeMap<Name, Chain>,
 }
 
-/// A named set, or a verdict map.
+/// A named set, or a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
     /// What cannot change while it exists.
     pub shape: Shape,
-    /// What is in it; the verdict is there in a map only.
-    pub elements: BTreeMap<Key, Option<Verdict>>,
+    /// What is in it; in a map with what each leads to.
+    pub elements: BTreeMap<Key, Option<Mapped>>,
 }
 
-/// A key, and the verdict in a map.
-pub type Element = (Key, Option<Verdict>);
+/// A key, and in a map what it leads to.
+pub type Element = (Key, Option<Mapped>);
+
+/// What an element of a map leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mapped {
+    /// In a verdict map.
+    Verdict(Verdict),
+    /// In a map of addresses and ports.
+    Endpoint(Ipv4Addr, u16),
+}
+
+/// The kind of what the elements of a map lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapsTo {
+    /// `verdict`.
+    Verdict,
+    /// `ipv4_addr . inet_service`.
+    Endpoint,
+    /// One that we never make, by nft's number.
+    Unknown(u32),
+}
 
 /// The declaration of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     /// What is looked up: one field, or two together.
     pub key: (DataType, Option<DataType>),
-    /// Whether it maps to verdicts.
-    pub verdicts: bool,
+    /// What it maps to; `None` for a set.
+    pub maps_to: Option<MapsTo>,
     /// Whether each element counts the packets that found it.
     pub counter: bool,
 }
@@ -59,6 +80,8 @@ pub enum DataType {
     Ipv4,
     /// `inet_proto`.
     Protocol,
+    /// `inet_service`.
+    Port,
     /// A type that we never make, by nft's number.
     Unknown(u32),
 }
@@ -85,9 +108,11 @@ pub enum Datum {
     /// A link's name.
     Interface(LinkName),
     /// An address.
-    Ipv4(std::net::Ipv4Addr),
+    Ipv4(Ipv4Addr),
     /// An IP protocol number.
     Protocol(u8),
+    /// A port.
+    Port(u16),
 }
 
 /// The name of a link as the kernel compares it: 15 bytes and a zero.
@@ -121,7 +146,7 @@ pub struct Base {
     pub kind: ChainKind,
     /// Where in the stack.
     pub hook: Hook,
-    /// Lower runs first: raw −300, conntrack −200, mangle −150, filter 0, srcnat 100.
+    /// Lower runs first: raw −300, conntrack −200, mangle −150, dstnat −100, filter 0, srcnat 100.
     pub priority: i32,
     /// What happens to a packet that falls off its end.
     pub policy: Policy,
@@ -258,6 +283,8 @@ pub enum Statement {
     Interface(Side, LinkName),
     /// Address inside a block whose prefix is not 0.
     Block(Side, IpNetwork),
+    /// To an address of this very namespace (`fib daddr type local`).
+    LocalDestination,
     /// An IPv4 packet with this time to live.
     TimeToLive(u8),
     /// A protocol above IP, by number.
@@ -275,6 +302,8 @@ pub enum Statement {
         /// What they must be.
         value: u32,
     },
+    /// Of a flow whose destination was translated (`ct status dnat`).
+    TranslatedDestination,
     /// Direction within the flow.
     ConnDirection(Direction),
     /// `ct mark set ct mark & !clear | set`; no bit is in both.
@@ -296,6 +325,8 @@ pub enum Statement {
     Log(u16),
     /// Source address becomes that of the outgoing link.
     Masquerade,
+    /// Destination becomes what the map says of the packet's protocol and port; not in the map: go on.
+    DestinationNat(Name),
     /// Ends the rule.
     Verdict(Verdict),
     /// What the kernel holds and we never make.

@@ -1,4 +1,4 @@
-//! The only part of this folder that talks to the kernel: one socket for each VPC namespace, one table in it.
+//! The only part of this folder that talks to the kernel: one socket for each namespace, one table in it.
 //!
 //! Calls block for microseconds: the kernel answers a batch within `send`. Nothing is remembered but the last table, which
 //! is read anew from the kernel after every failure.
@@ -11,13 +11,11 @@ use nix::errno::Errno;
 
 use super::attribute::{attribute, text};
 use super::encode::{self, number};
-use super::object::{Datum, LinkName, TABLE, Table};
+use super::object::{TABLE, Table};
 use super::transaction::{Change, Transaction};
 use super::{decode, diff};
 use crate::kernel::error::KernelError;
 use crate::kernel::netns::Netns;
-use crate::security::group::Ruleset;
-use crate::security::{change, ruleset};
 
 /// Bytes of a receive buffer; the kernel never makes a message of a dump bigger than 32 KiB.
 const RECEIVE_BYTES: usize = 64 << 10;
@@ -30,7 +28,7 @@ const GENERIC_HEADER: usize = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum NftError {
     /// The namespace or the socket.
-    #[error("cannot open nftables in the VPC's namespace")]
+    #[error("cannot open nftables in a network namespace")]
     Open(#[source] KernelError),
     /// The kernel refused one line; nothing of the transaction is in force.
     #[error("nftables refused `{line}`: {errno}{}", .hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default())]
@@ -70,137 +68,59 @@ pub enum NftError {
     },
 }
 
-/// Packets and bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Count {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes, with IP headers.
-    pub bytes: u64,
-}
-
-/// What was dropped at one ENI since it got its filter.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Dropped {
-    /// Sent with another's source address.
-    pub source: Count,
-    /// Sent, and allowed by no egress rule.
-    pub egress: Count,
-    /// Sent to it, and allowed by no ingress rule.
-    pub ingress: Count,
-}
-
-/// The packet filter of one VPC's namespace.
+/// The table of one namespace, as it is in force.
 ///
-/// Dropping it leaves the filter in force: packets do not depend on the agent.
-pub struct Filter {
+/// Dropping it leaves the table in force: packets do not depend on the agent.
+pub(crate) struct InForce {
     socket: Socket,
     sequence: u32,
     have: Table,
-    /// The ruleset that `have` is the table of; nothing when the kernel has been read since and holds something else.
-    known: Option<Ruleset>,
 }
 
-impl Filter {
+impl InForce {
     /// Opens the namespace's nftables and reads the table that is there, if one is.
-    ///
-    /// # Errors
-    /// When the namespace cannot be entered, or nftables cannot be read (no privileges, not in the kernel).
-    pub fn open(netns: &Netns) -> Result<Self, NftError> {
+    pub(crate) fn open(netns: &Netns) -> Result<Self, NftError> {
         let socket = netns.run(open_socket).map_err(NftError::Open)?.map_err(NftError::Open)?;
-        let mut filter = Self { socket, sequence: 1, have: Table::default(), known: None };
-        filter.observe()?;
-        Ok(filter)
+        let mut in_force = Self { socket, sequence: 1, have: Table::default() };
+        in_force.observe()?;
+        Ok(in_force)
     }
 
-    /// Brings the kernel's table to `ruleset` in one step, and says what had to change; empty when nothing had.
-    ///
-    /// With an empty ruleset this closes the namespace: do it before the router forwards its first packet. What others
-    /// change in the kernel is noticed, and then repaired, after [`Filter::observe`].
-    ///
-    /// # Errors
-    /// When the kernel refuses; then what was in force before still is.
-    pub fn ensure(&mut self, ruleset: &Ruleset) -> Result<Transaction, NftError> {
-        let changes = self.known.as_ref().and_then(|known| change::eni_changes(known, ruleset));
-        let Some(changes) = changes else {
-            let want = ruleset::table(ruleset);
-            let transaction = diff(&self.have, &want);
-            self.apply(&transaction)?;
-            self.have = want;
-            self.known = Some(ruleset.clone());
-            return Ok(transaction);
-        };
-        let transaction = change::transaction(&self.have, ruleset, &changes);
-        let changes: Vec<_> =
-            changes.into_iter().filter_map(|(old, new)| Some((old.or(new)?.id.clone(), new.cloned()))).collect();
-        self.apply(&transaction)?;
-        transaction.apply_to(&mut self.have);
-        if let Some(known) = &mut self.known {
-            for (id, eni) in changes {
-                match eni {
-                    Some(eni) => drop(known.enis.insert(id, eni)),
-                    None => drop(known.enis.remove(&id)),
-                }
-            }
-        }
+    /// The table as it was last made or read.
+    pub(crate) fn have(&self) -> &Table {
+        &self.have
+    }
+
+    /// Reads the table from the kernel (`nft list table inet ecsnet`).
+    pub(crate) fn observe(&mut self) -> Result<&Table, NftError> {
+        self.have = self.read()?;
+        Ok(&self.have)
+    }
+
+    /// Brings the table to `want` in one step, and says what had to change (`nft -f`).
+    pub(crate) fn ensure(&mut self, want: Table) -> Result<Transaction, NftError> {
+        let transaction = diff(&self.have, &want);
+        self.send_change(&transaction)?;
+        self.have = want;
         Ok(transaction)
     }
 
-    /// Reads the table from the kernel; the next [`Filter::ensure`] starts from it.
-    ///
-    /// # Errors
-    /// When the kernel cannot be read.
-    pub fn observe(&mut self) -> Result<Table, NftError> {
-        self.read_anew()?;
-        Ok(self.have.clone())
+    /// Changes the table in one step.
+    pub(crate) fn apply(&mut self, transaction: &Transaction) -> Result<(), NftError> {
+        self.send_change(transaction)?;
+        transaction.apply_to(&mut self.have);
+        Ok(())
     }
 
-    /// What was dropped, by the link of the ENI ([`crate::vpc::eni::Eni::link_name`]).
-    ///
-    /// # Errors
-    /// When the kernel cannot be read.
-    pub fn counters(&mut self) -> Result<BTreeMap<LinkName, Dropped>, NftError> {
-        let mut dropped: BTreeMap<LinkName, Dropped> = BTreeMap::new();
-        for (set, field) in [
-            (ruleset::REFUSED_SOURCE, (|d| &mut d.source) as fn(&mut Dropped) -> &mut Count),
-            (ruleset::REFUSED_EGRESS, |d| &mut d.egress),
-            (ruleset::REFUSED_INGRESS, |d| &mut d.ingress),
-        ] {
-            let Some(shape) = self.have.sets.get(set).map(|s| s.shape) else { continue };
-            for body in self.dump(number::GET_ELEMENTS, Some(set), "counters")? {
-                for element in decode::elements(&body, shape) {
-                    if let (Datum::Interface(link), Some((packets, bytes))) = (element.key.0, element.count) {
-                        *field(dropped.entry(link).or_default()) = Count { packets, bytes };
-                    }
-                }
-            }
-        }
-        Ok(dropped)
-    }
-
-    /// Takes the table away: the namespace is open then. For the end of the VPC only; absent is fine.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn remove(&mut self) -> Result<(), NftError> {
-        if self.read()? != Table::default() {
+    /// Takes the table away (`nft delete table inet ecsnet`); absent is fine.
+    pub(crate) fn remove(&mut self) -> Result<(), NftError> {
+        if *self.observe()? != Table::default() {
             self.apply(&Transaction { changes: vec![Change::DeleteTable] })?;
         }
-        self.have = Table::default();
-        self.known = None;
         Ok(())
     }
 
-    fn read_anew(&mut self) -> Result<(), NftError> {
-        let have = self.read()?;
-        if have != self.have {
-            self.have = have;
-            self.known = None;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, transaction: &Transaction) -> Result<(), NftError> {
+    fn send_change(&mut self, transaction: &Transaction) -> Result<(), NftError> {
         if transaction.is_empty() {
             return Ok(());
         }
@@ -210,7 +130,7 @@ impl Filter {
             Err(error) => {
                 tracing::debug!(%error, "nftables transaction refused:\n{transaction}");
                 // What is in force may not be what was thought, that may be why it was refused.
-                self.read_anew()?;
+                self.observe()?;
             }
         }
         result
@@ -269,7 +189,7 @@ impl Filter {
             let Some((name, shape)) = decode::set(&body) else { continue };
             let mut elements = BTreeMap::new();
             for body in self.dump(number::GET_ELEMENTS, Some(&name), "elements")? {
-                elements.extend(decode::elements(&body, shape).map(|e| (e.key, e.verdict)));
+                elements.extend(decode::elements(&body, shape).map(|e| (e.key, e.mapped)));
             }
             table.sets.insert(name, super::object::Set { shape, elements });
         }
@@ -277,7 +197,7 @@ impl Filter {
     }
 
     /// The attributes of every object of a kind; begun again when a change came between.
-    fn dump(&mut self, kind: u16, set: Option<&str>, what: &'static str) -> Result<Vec<Vec<u8>>, NftError> {
+    pub(super) fn dump(&mut self, kind: u16, set: Option<&str>, what: &'static str) -> Result<Vec<Vec<u8>>, NftError> {
         for _ in 0..DUMP_TRIES {
             let sequence = self.sequence;
             self.sequence = sequence.wrapping_add(1);
@@ -330,9 +250,9 @@ impl Filter {
     }
 }
 
-impl std::fmt::Debug for Filter {
+impl std::fmt::Debug for InForce {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Filter").field("chains", &self.have.chains.len()).finish_non_exhaustive()
+        f.debug_struct("InForce").field("chains", &self.have.chains.len()).finish_non_exhaustive()
     }
 }
 

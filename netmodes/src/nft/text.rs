@@ -5,8 +5,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::object::{
-    Base, Chain, ChainKind, DataType, Datum, Direction, Family, Field, Hook, Key, LOGGED_BYTES, LinkName, Policy, Rule,
-    Set, Shape, Side, State, Statement, TABLE, Table, Transport, Verdict,
+    Base, Chain, ChainKind, DataType, Datum, Direction, Family, Field, Hook, Key, LOGGED_BYTES, LinkName, Mapped,
+    MapsTo, Policy, Rule, Set, Shape, Side, State, Statement, TABLE, Table, Transport, Verdict,
 };
 
 impl Display for Table {
@@ -37,7 +37,7 @@ impl Display for Table {
 impl Shape {
     /// `set` or `map`.
     pub(super) fn keyword(&self) -> &'static str {
-        if self.verdicts { "map" } else { "set" }
+        if self.maps_to.is_some() { "map" } else { "set" }
     }
 }
 
@@ -47,7 +47,13 @@ impl Display for Shape {
         if let Some(second) = self.key.1 {
             write!(f, " . {second}")?;
         }
-        f.write_str(if self.verdicts { " : verdict;" } else { ";" })?;
+        match self.maps_to {
+            None => {}
+            Some(MapsTo::Verdict) => f.write_str(" : verdict")?,
+            Some(MapsTo::Endpoint) => write!(f, " : {} . {}", DataType::Ipv4, DataType::Port)?,
+            Some(MapsTo::Unknown(number)) => write!(f, " : {}", DataType::Unknown(number))?,
+        }
+        f.write_str(";")?;
         f.write_str(if self.counter { " counter;" } else { "" })
     }
 }
@@ -58,6 +64,7 @@ impl Display for DataType {
             Self::Interface => f.write_str("ifname"),
             Self::Ipv4 => f.write_str("ipv4_addr"),
             Self::Protocol => f.write_str("inet_proto"),
+            Self::Port => f.write_str("inet_service"),
             Self::Unknown(number) => write!(f, "type{number}"),
         }
     }
@@ -70,16 +77,18 @@ impl<K, V, I> Display for Elements<I>
 where
     I: Iterator<Item = (K, V)> + Clone,
     K: std::borrow::Borrow<Key>,
-    V: std::borrow::Borrow<Option<Verdict>>,
+    V: std::borrow::Borrow<Option<Mapped>>,
 {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (n, (key, verdict)) in self.0.clone().enumerate() {
+        for (n, (key, mapped)) in self.0.clone().enumerate() {
             if n > 0 {
                 f.write_str(", ")?;
             }
             Display::fmt(key.borrow(), f)?;
-            if let Some(verdict) = verdict.borrow() {
-                write!(f, " : {verdict}")?;
+            match mapped.borrow() {
+                None => {}
+                Some(Mapped::Verdict(verdict)) => write!(f, " : {verdict}")?,
+                Some(Mapped::Endpoint(address, port)) => write!(f, " : {address} . {port}")?,
             }
         }
         Ok(())
@@ -102,6 +111,7 @@ impl Display for Datum {
             Self::Interface(name) => write!(f, "\"{name}\""),
             Self::Ipv4(address) => Display::fmt(address, f),
             Self::Protocol(number) => protocol(*number, f),
+            Self::Port(port) => Display::fmt(port, f),
         }
     }
 }
@@ -163,6 +173,7 @@ impl Display for Statement {
                 write!(f, "{family} {} ", if *side == Side::From { "saddr" } else { "daddr" })?;
                 if whole { write!(f, "{}", block.ip()) } else { write!(f, "{block}") }
             }
+            Self::LocalDestination => f.write_str("fib daddr type local"),
             Self::TimeToLive(hops) => write!(f, "ip ttl {hops}"),
             Self::Protocol(number) => {
                 f.write_str("meta l4proto ")?;
@@ -178,6 +189,7 @@ impl Display for Statement {
             Self::ConnState(State::Related) => f.write_str("ct state related"),
             Self::ConnState(State::EstablishedOrRelated) => f.write_str("ct state established,related"),
             Self::ConnMark { mask, value } => write!(f, "ct mark & {mask:#x} == {value:#x}"),
+            Self::TranslatedDestination => f.write_str("ct status dnat"),
             Self::ConnDirection(Direction::Original) => f.write_str("ct direction original"),
             Self::ConnDirection(Direction::Reply) => f.write_str("ct direction reply"),
             Self::SetConnMark { clear: 0, set } => write!(f, "ct mark set ct mark | {set:#x}"),
@@ -190,6 +202,7 @@ impl Display for Statement {
             Self::Counter => f.write_str("counter"),
             Self::Log(group) => write!(f, "log group {group} snaplen {LOGGED_BYTES}"),
             Self::Masquerade => f.write_str("masquerade"),
+            Self::DestinationNat(map) => write!(f, "dnat ip to meta l4proto . th dport map @{map}"),
             Self::Verdict(verdict) => Display::fmt(verdict, f),
             Self::Unknown(what) => write!(f, "# not ours: {what}"),
         }

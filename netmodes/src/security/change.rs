@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use super::group::Ruleset;
 use super::ruleset::{EGRESS, INGRESS, add_eni, declare_sets};
 use crate::ids::EniId;
-use crate::nft::{Table, Transaction, Verdict, diff};
+use crate::nft::{Mapped, Table, Transaction, Verdict, diff};
 use crate::vpc::eni::Eni;
 
 /// An ENI before and after.
@@ -55,8 +55,9 @@ pub fn transaction(have: &Table, ruleset: &Ruleset, changes: &[EniChange<'_>]) -
         for map in [EGRESS, INGRESS] {
             let changing = old.sets.get(map).map(|set| &set.elements);
             let elements = have.sets.get(map).into_iter().flat_map(|set| &set.elements);
-            for (key, verdict) in elements {
-                if let (Some(Verdict::Goto(chain)), false) = (verdict, changing.is_some_and(|c| c.contains_key(key))) {
+            for (key, mapped) in elements {
+                let Some(Mapped::Verdict(Verdict::Goto(chain))) = mapped else { continue };
+                if !changing.is_some_and(|c| c.contains_key(key)) {
                     old.chains.remove(chain);
                 }
             }

@@ -34,8 +34,8 @@ use super::base_chains::{base_chains, judging_chains};
 use super::group::{Peer, PortRange, Rule as GroupRule, Ruleset, SecurityGroup, Traffic};
 use crate::ids::GroupId;
 use crate::nft::{
-    Chain, DataType, Datum, Family, Field, Key, LinkName, Name, Rule, Set, Shape, Side, Statement, Table, Transport,
-    Verdict,
+    Chain, DataType, Datum, Family, Field, Key, LinkName, Mapped, MapsTo, Name, Rule, Set, Shape, Side, Statement,
+    Table, Transport, Verdict,
 };
 use crate::vpc::eni::Eni;
 
@@ -126,8 +126,9 @@ pub fn table(ruleset: &Ruleset) -> Table {
 
 pub(super) fn declare_sets<'a>(table: &mut Table, groups: impl Iterator<Item = &'a GroupId>) {
     use DataType::{Interface, Ipv4, Protocol};
-    let mut declare = |name: &str, key, verdicts, counter| {
-        table.sets.insert(name.into(), Set { shape: Shape { key, verdicts, counter }, elements: Default::default() });
+    let mut declare = |name: &str, key, verdicts: bool, counter| {
+        let shape = Shape { key, maps_to: verdicts.then_some(MapsTo::Verdict), counter };
+        table.sets.insert(name.into(), Set { shape, elements: Default::default() });
     };
     declare(SOURCES, (Interface, Some(Ipv4)), false, false);
     declare(UNCHECKED, (Interface, None), false, false);
@@ -283,7 +284,7 @@ fn as_ipv4(address: IpAddr) -> Option<Ipv4Addr> {
 
 fn insert(table: &mut Table, set: &str, key: Key, verdict: Option<Verdict>) {
     if let Some(set) = table.sets.get_mut(set) {
-        set.elements.insert(key, verdict);
+        set.elements.insert(key, verdict.map(Mapped::Verdict));
     }
 }
 
