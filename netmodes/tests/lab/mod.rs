@@ -4,6 +4,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate of its own and uses a part")]
 
+pub mod bridge;
 pub mod packets;
 
 use std::fmt::Debug;
