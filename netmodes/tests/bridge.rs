@@ -63,7 +63,9 @@ async fn containers_and_the_instance_itself_reach_host_ports_by_every_address_of
     // Without a port there is no translation: over the bridge, and on the instance.
     assert_eq!(ask(&other.netns, "172.17.0.2:80"), answer("web 172.17.0.3"));
     assert_eq!(ask(host, "172.17.0.2:80"), answer("web 172.17.0.1"));
-    serve(host, "0.0.0.0:9000", "host");
+    for address in ["10.0.0.20:9000", "127.0.0.1:9000"] {
+        serve(host, address, "host");
+    }
     assert_eq!(ask(&web.netns, "10.0.0.20:9000"), answer("host 172.17.0.2"));
     assert_eq!(ask(host, "127.0.0.1:9000"), answer("host 127.0.0.1"));
 }
@@ -117,7 +119,8 @@ async fn loopback_is_out_of_reach_from_the_bridge_and_from_the_eni() {
     lab.vpc.ensure_eni(&eni, network.netns()).await.unwrap();
     let inside = container(&network, 2).await;
     serve(network.netns(), "127.0.0.1:9000", "host");
-    // An attacker sends to 127.0.0.1 by way of the instance.
+    // An attacker sends to 127.0.0.1 by way of the instance, and takes answers from there.
+    tool(&inside.netns, "sysctl -w net.ipv4.conf.all.route_localnet=1");
     tool(&inside.netns, "ip address del 127.0.0.1/8 dev lo");
     tool(&inside.netns, "ip route add 127.0.0.1/32 via 172.17.0.1");
     only_the_rules_are_in_the_way(&network, &inside.netns, "127.0.0.1:9000").await;
@@ -125,7 +128,7 @@ async fn loopback_is_out_of_reach_from_the_bridge_and_from_the_eni() {
     tool(network.netns(), "sysctl -w net.ipv4.conf.all.route_localnet=1");
     let link = netmodes::vpc::eni::Eni::link_name(&eni.id);
     let router = lab.vpc.netns();
-    tool(router, "ip address add 10.0.0.1/32 dev lo");
+    tool(router, "sysctl -w net.ipv4.conf.all.route_localnet=1");
     tool(router, "ip address del 127.0.0.1/8 dev lo");
     tool(router, &format!("ip route add 127.0.0.1/32 via 10.0.0.20 dev {link} onlink src 10.0.0.1"));
     only_the_rules_are_in_the_way(&network, router, "127.0.0.1:9000").await;
@@ -139,7 +142,9 @@ async fn a_container_is_not_reached_by_its_own_address_from_outside() {
     let web = instance.container(2).await;
     serve(&web.netns, "0.0.0.0:80", "web");
     instance.publish(&both(32768, 2, 80));
-    // Even if the VPC's router led it there.
+    // Even if the VPC's router led it there, and let the answers pass.
+    stage.ruleset.enis.get_mut(&instance.eni.id).unwrap().source_check = false;
+    stage.filter.ensure(&stage.ruleset).unwrap();
     let link = netmodes::vpc::eni::Eni::link_name(&instance.eni.id);
     tool(stage.lab.vpc.netns(), &format!("ip route add 172.17.0.0/16 via 10.0.0.20 dev {link} onlink"));
     assert_eq!(ask(&client.netns, "172.17.0.2:80"), None);
@@ -155,7 +160,7 @@ async fn a_container_sends_under_its_own_address_alone() {
     let Some(mut stage) = Stage::open().await else { return };
     let instance = stage.instance(2, "10.0.0.20").await;
     let web = instance.container(2).await;
-    serve(instance.network.netns(), "0.0.0.0:9000", "host");
+    serve(instance.network.netns(), "10.0.0.20:9000", "host");
     tool(&web.netns, "ip address add 192.168.7.7/32 dev lo");
     tool(instance.network.netns(), "ip route add 192.168.7.7/32 via 172.17.0.2");
     tool(&web.netns, "ip route add 10.0.0.20/32 via 172.17.0.1 src 192.168.7.7");

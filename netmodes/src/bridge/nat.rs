@@ -59,7 +59,7 @@ pub fn table(ports: &BTreeSet<PublishedPort>, metadata_port: Option<u16>) -> Tab
     base(&mut table, "forward", ChainKind::Filter, Hook::Forward, 0, Policy::Drop, forwarded());
     base(&mut table, "published", ChainKind::Nat, Hook::Prerouting, -100, Policy::Accept, published());
     base(&mut table, "published_here", ChainKind::Nat, Hook::Output, -100, Policy::Accept, published());
-    base(&mut table, "masquerade", ChainKind::Nat, Hook::Postrouting, 100, Policy::Accept, masqueraded());
+    base(&mut table, "postrouting", ChainKind::Nat, Hook::Postrouting, 100, Policy::Accept, masqueraded());
     table
 }
 
