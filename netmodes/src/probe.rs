@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EniId, GroupId, SubnetId};
+use crate::instance_network::InstanceNetwork;
 use crate::kernel::error::KernelError;
 use crate::kernel::netns::Netns;
 use crate::kernel::probe as rare;
@@ -40,7 +41,7 @@ pub enum Feature {
     Masquerade,
     /// Tracked flows can be listed and deleted.
     Flows,
-    /// Bridges: container instances.
+    /// Bridges, with nf_tables' destination NAT by a map: container instances.
     Bridges,
     /// The queueing discipline netem: delay and loss.
     Netem,
@@ -76,7 +77,11 @@ pub async fn run() -> Vec<Probe> {
     probes.push(probe(Feature::Settings, forwarding.map_err(|error| chain(&error))));
     probes.push(probe(Feature::Filter, filter(&vpc, false)));
     probes.push(probe(Feature::Masquerade, filter(&vpc, true)));
-    probes.push(probe(Feature::Bridges, rarely(&vpc, |socket| Box::pin(rare::bridge(socket))).await));
+    let bridge = match rarely(&vpc, |socket| Box::pin(rare::bridge(socket))).await {
+        Ok(()) => instance().await,
+        refused => refused,
+    };
+    probes.push(probe(Feature::Bridges, bridge));
     probes.push(probe(Feature::Netem, rarely(&vpc, |socket| Box::pin(rare::netem(socket))).await));
     match VpcNetwork::open(vpc) {
         Ok(vpc) => {
@@ -105,6 +110,12 @@ fn capabilities() -> Result<(), String> {
 async fn links(vpc: &VpcNetwork, owner: &Netns) -> Result<(), KernelError> {
     vpc.ensure_router(&router(false)).await?;
     vpc.ensure_eni(&eni(), owner).await
+}
+
+async fn instance() -> Result<(), String> {
+    let netns = Netns::anonymous().map_err(|error| chain(&error))?;
+    let network = InstanceNetwork::open(netns).await.map_err(|error| chain(&error))?;
+    network.ensure_instance().await.map_err(|error| chain(&error))
 }
 
 fn filter(netns: &Netns, internet: bool) -> Result<(), String> {

@@ -179,15 +179,14 @@ async fn an_open_flow_goes_on_while_ports_are_replaced() {
     let address = "10.0.0.20:32768".parse().unwrap();
     let mut near = client.netns.run(|| TcpStream::connect_timeout(&address, SILENCE)).unwrap().unwrap();
     let (mut far, _) = listener.accept().unwrap();
+    for end in [&near, &far] {
+        end.set_read_timeout(Some(SILENCE)).unwrap();
+    }
     let mut carries = |what: &str| {
-        for (from, to) in [(&mut near, &mut far)] {
-            to.set_read_timeout(Some(SILENCE)).unwrap();
-            from.set_read_timeout(Some(SILENCE)).unwrap();
-            from.write_all(b"x").unwrap();
-            to.read_exact(&mut [0]).unwrap_or_else(|error| panic!("{what}: {error}"));
-            to.write_all(b"y").unwrap();
-            from.read_exact(&mut [0]).unwrap_or_else(|error| panic!("{what}, back: {error}"));
-        }
+        near.write_all(b"x").unwrap();
+        far.read_exact(&mut [0]).unwrap_or_else(|error| panic!("{what}: {error}"));
+        far.write_all(b"y").unwrap();
+        near.read_exact(&mut [0]).unwrap_or_else(|error| panic!("{what}, back: {error}"));
     };
     carries("before");
     instance.publish(&[both(32768, 3, 80), both(32770, 3, 80)].concat());

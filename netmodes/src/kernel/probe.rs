@@ -2,21 +2,18 @@
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use nix::errno::Errno;
 
 use super::error::KernelError;
-use super::link::LOOPBACK;
+use super::link::{self, LOOPBACK, VethEnd};
 use super::socket::RouteSocket;
+use crate::vpc::eni::MacAddress;
 
 /// Makes a bridge.
 pub(crate) async fn bridge(socket: &RouteSocket) -> Result<(), KernelError> {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName("probe".to_owned()));
-    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
-    let what = || "make a bridge".to_owned();
-    socket.change(what, RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await
+    let bridge = VethEnd { name: "probe", mac: MacAddress([0x02, 0, 0, 0, 0, 1]), mtu: 1500 };
+    link::create_bridge(socket, &bridge).await
 }
 
 /// Asks for netem without saying what it should do: a kernel that has it misses that.
