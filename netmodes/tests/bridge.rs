@@ -15,7 +15,7 @@ use lab::bridge::{
 use netmodes::ids::GroupId;
 use netmodes::kernel::netns::Netns;
 use netmodes::nft::Transport;
-use netmodes::security::group::{Peer, Rule, SecurityGroup, Traffic};
+use netmodes::security::group::{Peer, PortRange, Rule, SecurityGroup, Traffic};
 
 fn answer(text: &str) -> Option<String> {
     Some(text.to_owned())
@@ -94,10 +94,32 @@ async fn the_vpc_sees_the_instance_and_its_groups_judge_that() {
     assert_eq!(ask(&on_one.netns, "10.0.1.10:80"), answer("server 10.0.0.20"));
     assert_eq!(ask(&on_two.netns, "10.0.1.10:80"), None);
 
-    // A group of the instance closes its host ports as it closes anything else on it.
-    stage.ruleset.groups.get_mut(&open_group()).unwrap().ingress.clear();
-    stage.filter.ensure(&stage.ruleset).unwrap();
-    assert_eq!(ask(&server.netns, "10.0.0.21:32768"), None);
+    // The instance's group must allow the host port; the container's says nothing.
+    for (port, reached) in [(80, None), (32768, answer("two 10.0.1.10"))] {
+        let ports = PortRange { first: port, last: port };
+        let peer = Peer::Cidr("0.0.0.0/0".parse().unwrap());
+        let rules = [Traffic::Tcp(ports), Traffic::Udp(ports)].map(|traffic| Rule { traffic, peer: peer.clone() });
+        stage.ruleset.groups.get_mut(&open_group()).unwrap().ingress = rules.to_vec();
+        stage.ruleset.groups.get_mut(&GroupId::from_bits(2)).unwrap().egress =
+            vec![Rule { traffic: Traffic::All, peer: peer.clone() }];
+        stage.filter.ensure(&stage.ruleset).unwrap();
+        assert_eq!(ask(&server.netns, "10.0.0.21:32768"), reached, "allowed: {port}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn host_mode_processes_are_reached_at_the_eni_but_for_the_introspection_port() {
+    let Some(mut stage) = Stage::open().await else { return };
+    let client = stage.task(1, "10.0.1.10").await;
+    let instance = stage.instance(2, "10.0.0.20").await;
+    let (inside, host) = (instance.container(2).await, instance.network.netns());
+    for address in ["10.0.0.20:8080", "10.0.0.20:51678"] {
+        serve(host, address, "host");
+    }
+    assert_eq!(ask(&client.netns, "10.0.0.20:8080"), answer("host 10.0.1.10"));
+    assert_eq!(ask_tcp(&client.netns, "10.0.0.20:51678").unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(ask(&inside.netns, "10.0.0.20:51678"), answer("host 172.17.0.2"));
+    assert_eq!(ask(host, "10.0.0.20:51678"), answer("host 10.0.0.20"));
 }
 
 /// Whether the server behind `to` answers now that the chain `prerouting` is gone, and then again that it is back.

@@ -35,6 +35,13 @@ const TEXT: &str = r#"table inet ecsnet {
 		iifname "docker0" oifname "eth0" accept comment "out, as the instance"
 		counter drop comment "nothing else is forwarded"
 	}
+	chain input {
+		type filter hook input priority 0; policy accept;
+		ct state established,related accept comment "51678 is a dynamic port too"
+		iifname "lo" accept comment "this namespace itself"
+		iifname "docker0" accept comment "a container"
+		tcp dport 51678 counter drop comment "the ECS agent's introspection port"
+	}
 	chain postrouting {
 		type nat hook postrouting priority 100; policy accept;
 		oifname "docker0" ip saddr 127.0.0.0/8 masquerade comment "127.0.0.1 and a host port"

@@ -12,8 +12,8 @@
 //!                     postrouting as the bridge where it came from 127.0.0.1, to which no container could answer
 //! ```
 //!
-//! What comes in by the ENI for the instance itself is let in: the VPC's security groups have judged it, and host-mode
-//! processes listen there. IPv6 is not forwarded at all. Pure; a port that comes or goes is an element and changes no rule.
+//! What comes in by the ENI for the instance itself is let in, but for the ECS agent's introspection port: the VPC's security
+//! groups have judged it, and host-mode processes listen there. IPv6 is not forwarded at all. Pure; a port that comes or goes is an element and changes no rule.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,6 +27,7 @@ use crate::nft::{
     Base, Chain, ChainKind, DataType, Datum, Hook, Key, LinkName, Mapped, MapsTo, Policy, Rule, Set, Shape, Side,
     State, Statement, Table, Transport, Verdict,
 };
+use crate::security::group::PortRange;
 use crate::vpc::router::TASK_METADATA;
 
 /// The map of host ports to containers, by protocol and port.
@@ -36,6 +37,8 @@ pub const METADATA: &str = "metadata";
 
 /// The port of task metadata, as tasks ask for it (9.1).
 const METADATA_HTTP: u16 = 80;
+/// Where the ECS agent of an instance tells about its tasks: for whoever is on the instance (1.5).
+const INTROSPECTION: PortRange = PortRange { first: 51678, last: 51678 };
 const LOOPBACK_BLOCK: Ipv4Network = Ipv4Network::new_checked(Ipv4Addr::new(127, 0, 0, 0), 8).unwrap();
 
 /// The table of an instance with these ports. Of ports that claim the same host port the last one counts.
@@ -56,6 +59,7 @@ pub fn table(ports: &BTreeSet<PublishedPort>, metadata_port: Option<u16>) -> Tab
     // Before conntrack (-200): what is dropped here makes and matches no flow, and answers to translated flows still have the
     // address here that they were sent to.
     base(&mut table, "prerouting", ChainKind::Filter, Hook::Prerouting, -300, Policy::Accept, strangers());
+    base(&mut table, "input", ChainKind::Filter, Hook::Input, 0, Policy::Accept, received());
     base(&mut table, "forward", ChainKind::Filter, Hook::Forward, 0, Policy::Drop, forwarded());
     base(&mut table, "published", ChainKind::Nat, Hook::Prerouting, -100, Policy::Accept, published());
     base(&mut table, "published_here", ChainKind::Nat, Hook::Output, -100, Policy::Accept, published());
@@ -100,6 +104,17 @@ fn strangers() -> Vec<Rule> {
         rule([block(Side::To, BRIDGE_BLOCK), S::Counter, drop_it()], "containers are reached by host ports alone"),
         rule([block(Side::From, BRIDGE_BLOCK), S::Counter, drop_it()], "another instance's bridge is not ours"),
         rule([metadata, S::Counter, drop_it()], "task metadata is for this instance's containers"),
+    ]
+}
+
+/// The ECS agent's one rule about what the instance itself receives.
+fn received() -> Vec<Rule> {
+    use Statement as S;
+    vec![
+        rule([S::ConnState(State::EstablishedOrRelated), accept()], "51678 is a dynamic port too"),
+        rule([from("lo"), accept()], "this namespace itself"),
+        rule([from(BRIDGE_LINK), accept()], "a container"),
+        rule([S::Port(Transport::Tcp, INTROSPECTION), S::Counter, drop_it()], "the ECS agent's introspection port"),
     ]
 }
 
