@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Candidate, Wish};
+use crate::spec::capacity::attribute::AVAILABILITY_ZONE;
 use crate::spec::placement::{BinpackField, SpreadField, Strategy};
 
 /// One of `fit`, which are indexes into `candidates`; `None` when it is empty.
@@ -80,7 +81,7 @@ impl<'a> Spread<'a> {
 pub(super) fn value<'a>(candidate: &Candidate<'a>, field: &SpreadField) -> Option<&'a str> {
     match field {
         SpreadField::InstanceId => Some(candidate.id),
-        field if *field == SpreadField::availability_zone() => Some(candidate.availability_zone),
+        SpreadField::Attribute(name) if name == AVAILABILITY_ZONE => Some(candidate.availability_zone),
         SpreadField::Attribute(name) => candidate.attributes.get(name).map(String::as_str),
     }
 }
