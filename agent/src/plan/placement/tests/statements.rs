@@ -169,6 +169,16 @@ fn a_spread_counts_the_services_own_tasks() {
     assert_eq!(cluster.place_all(&wish(), 4), "b a b a", "between equal zones the instance with less to do");
 }
 
+/// 3.5-02: what stands on a DRAINING instance is on its way out.
+#[test]
+fn a_spread_does_not_count_tasks_that_are_leaving() {
+    let mut cluster = Cluster::in_zones(&["us-east-1a", "us-east-1a", "us-east-1b"]);
+    cluster.nodes[0].tasks.insert(GROUP.into(), 2);
+    cluster.nodes[2].tasks.insert(GROUP.into(), 1);
+    cluster.nodes[0].active = false;
+    assert_eq!(cluster.place_all(&wish(), 2), "b b");
+}
+
 /// 3.5-03.
 #[test]
 fn distinct_instance_leaves_the_surplus_unplaced() {
