@@ -89,3 +89,21 @@ fn what_is_not_up_goes_first_and_fargate_has_zones_alone() {
     let gone = evict_order(&tasks, &[], 4, &mut |_| 0);
     assert_eq!(gone, [3, 2, 0, 1]);
 }
+
+#[test]
+fn binpack_looks_at_what_is_left_once_the_task_is_gone() {
+    let mut cluster = Cluster::in_zones(&["us-east-1a", "us-east-1a"]);
+    (cluster.nodes[0].used_memory, cluster.nodes[1].used_memory) = (7000, 8192);
+    let candidates = cluster.candidates();
+    let task = |id, instance, memory| Placed {
+        id,
+        worth: 2,
+        created_at: Timestamp::UNIX_EPOCH,
+        availability_zone: "us-east-1a",
+        instance: Some(instance),
+        cpu: 128,
+        memory,
+    };
+    let tasks = [task("1", &candidates[0], 256), task("2", &candidates[1], 2048)];
+    assert_eq!(evict_order(&tasks, &strategies(&[("binpack", "memory")]), 1, &mut |_| 0), [1]);
+}

@@ -72,3 +72,16 @@ fn the_closest_instance_is_the_one_that_lacks_least() {
     cluster.nodes.reverse();
     assert_eq!(refusal(&mut cluster, &wish()), expected, "whatever the order");
 }
+
+#[test]
+fn one_lack_is_closer_than_two_later_ones() {
+    let mut cluster = Cluster::of(vec![
+        Node::new("a", "us-east-1a").with("stack", "blue").size(64, 64),
+        Node::new("b", "us-east-1a"),
+    ]);
+    let wish = Wish { constraints: vec![member_of("attribute:stack == blue")], ..wish() };
+    assert_eq!(
+        refusal(&mut cluster, &wish),
+        "The closest matching (container-instance b) encountered error \"MemberOf placement constraint unsatisfied.\"."
+    );
+}

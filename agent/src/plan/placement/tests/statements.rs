@@ -169,6 +169,15 @@ fn a_spread_counts_the_services_own_tasks() {
     assert_eq!(cluster.place_all(&wish(), 4), "b a b a", "between equal zones the instance with less to do");
 }
 
+/// 3.5-02: in a zone, the service's own tasks count before all tasks.
+#[test]
+fn in_a_zone_the_instance_with_the_fewest_of_its_tasks_is_taken() {
+    let mut cluster = Cluster::in_zones(&["us-east-1a", "us-east-1a"]);
+    cluster.nodes[0].tasks.insert(GROUP.into(), 1);
+    cluster.nodes[1].tasks.insert("service:other".into(), 2);
+    assert_eq!(cluster.place_all(&wish(), 1), "b");
+}
+
 /// 3.5-02: what stands on a DRAINING instance is on its way out.
 #[test]
 fn a_spread_does_not_count_tasks_that_are_leaving() {
