@@ -9,6 +9,7 @@ pub mod containers;
 pub mod health;
 pub mod ids;
 pub mod mounts;
+pub mod placement;
 pub mod restart;
 pub mod services;
 pub mod step;
