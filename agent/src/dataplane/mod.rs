@@ -4,4 +4,5 @@
 //! restart, and import the types of [`crate::project`] and nothing else of the agent.
 
 pub mod pause;
+pub(crate) mod published;
 pub mod resolver;

@@ -10,10 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::control::{self, Counters, Reply, Request, Status, from_hex, to_hex};
@@ -21,6 +19,7 @@ use super::handler::Handler;
 use super::index::{Index, ZoneError};
 use super::sockets::{Broken, Sockets};
 use super::{CONTROL_SOCKET, ZONE_FILE};
+use crate::dataplane::published::{self, ReadError};
 use crate::project::zone::Zone;
 
 /// The port of DNS, on UDP and TCP.
@@ -54,14 +53,10 @@ pub enum ResolverError {
 /// Why the zone on disk is not in force.
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
-    #[error("cannot read {}: {source}", file.display())]
-    Read { file: PathBuf, source: io::Error },
-    #[error("{} is not a zone: {source}", file.display())]
-    Parse { file: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    Read(#[from] ReadError),
     #[error("{} cannot be served: {source}", file.display())]
     Zone { file: PathBuf, source: ZoneError },
-    #[error("{} holds generation {found}, asked for was {wanted}", file.display())]
-    Older { file: PathBuf, found: u64, wanted: u64 },
     #[error("generation {generation} is served, but {}", problems.join("; "))]
     Listen { generation: u64, problems: Vec<String> },
 }
@@ -95,33 +90,22 @@ pub async fn run_on(dir: &Path, dns_port: u16, ended: impl Future<Output = ()>) 
     }
     let control_error = |source| ResolverError::Control { socket: dir.join(CONTROL_SOCKET), source };
     // After the first load: who can connect finds the zone of before in force.
-    let listener = control::bind(dir).map_err(control_error)?;
+    let listener = published::bind(dir, CONTROL_SOCKET).map_err(control_error)?;
     let loader = Arc::new(Mutex::new(loader));
+    let conversation = |stream| {
+        let (handler, loader) = (handler.clone(), loader.clone());
+        async move {
+            let reply = |request| reply(request, &handler, &loader);
+            published::converse(stream, control::LINE_BYTES, Reply::Error, reply).await;
+        }
+    };
     tokio::select! {
         () = ended => {
             info!("told to end");
             Ok(())
         }
         Some(Broken { address, reason }) = broken.recv() => Err(ResolverError::Broken { address, reason }),
-        error = accept(listener, handler, loader) => Err(control_error(error)),
-    }
-}
-
-/// Serves control connections; returns only when the socket is unusable.
-async fn accept(listener: UnixListener, handler: Handler, loader: Arc<Mutex<Loader>>) -> io::Error {
-    let mut conversations = JoinSet::new();
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-            Err(error) => return error,
-        };
-        let (handler, loader) = (handler.clone(), loader.clone());
-        conversations.spawn(control::converse(stream, move |request| {
-            let (handler, loader) = (handler.clone(), loader.clone());
-            async move { reply(request, &handler, &loader).await }
-        }));
-        while conversations.try_join_next().is_some() {}
+        error = published::accept(listener, conversation) => Err(control_error(error)),
     }
 }
 
@@ -171,17 +155,7 @@ impl Loader {
 
     async fn try_load(&mut self, wanted: u64) -> Result<u64, LoadError> {
         let file = self.dir.join(ZONE_FILE);
-        let bytes = match tokio::fs::read(&file).await {
-            Ok(bytes) => bytes,
-            Err(source) => return Err(LoadError::Read { file, source }),
-        };
-        let zone: Zone = match serde_json::from_slice(&bytes) {
-            Ok(zone) => zone,
-            Err(source) => return Err(LoadError::Parse { file, source }),
-        };
-        if zone.generation < wanted {
-            return Err(LoadError::Older { file, found: zone.generation, wanted });
-        }
+        let zone = published::read(file.clone(), "zone", wanted, |zone: &Zone| zone.generation).await?;
         let index = match Index::new(&zone) {
             Ok(index) => Arc::new(index),
             Err(source) => return Err(LoadError::Zone { file, source }),
