@@ -1,0 +1,3 @@
+//! The `metadata` role.
+
+pub mod question;
