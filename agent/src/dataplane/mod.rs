@@ -7,3 +7,4 @@ pub mod metadata;
 pub mod pause;
 pub(crate) mod published;
 pub mod resolver;
+mod termination;

@@ -1,4 +1,5 @@
-//! The resolver's process: loads the zone at its start and on `load`, serves until SIGTERM.
+//! The resolver's process: loads the zone at its start and on `load`, serves until SIGTERM, and serves the VPC's metadata
+//! beside it, which spares a container for each VPC.
 //!
 //! One owner for sockets and zone ([`Loader`], behind a lock that only control requests take); DNS answers never wait for
 //! it. A zone that cannot be read or served leaves the last good one in force and shows in the log and in `status`.
@@ -10,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 use tracing::{info, warn};
 
@@ -19,7 +19,9 @@ use super::handler::Handler;
 use super::index::{Index, ZoneError};
 use super::sockets::{Broken, Sockets};
 use super::{CONTROL_SOCKET, ZONE_FILE};
+use crate::dataplane::metadata::{self, ServeError};
 use crate::dataplane::published::{self, ReadError};
+use crate::dataplane::termination::termination;
 use crate::project::zone::Zone;
 
 /// The port of DNS, on UDP and TCP.
@@ -48,6 +50,9 @@ pub enum ResolverError {
         /// In the library's words.
         reason: String,
     },
+    /// The VPC's metadata front ended by itself.
+    #[error(transparent)]
+    Metadata(#[from] ServeError),
 }
 
 /// Why the zone on disk is not in force.
@@ -61,19 +66,11 @@ enum LoadError {
     Listen { generation: u64, problems: Vec<String> },
 }
 
-/// Serves the VPC's DNS from `dir` until SIGTERM or SIGINT. The body of `ecsnet resolver --dir DIR`.
+/// Serves the VPC's DNS from `dir`, and its metadata from `front` in it, until SIGTERM or SIGINT. The body of
+/// `ecsnet resolver --dir DIR`.
 pub async fn run(dir: &Path) -> Result<(), ResolverError> {
-    // As pid 1 it would not be ended by a signal without a handler.
-    let mut terminate = signal(SignalKind::terminate()).map_err(ResolverError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ResolverError::Signal)?;
-    run_on(dir, DNS_PORT, any_of(&mut terminate, &mut interrupt)).await
-}
-
-async fn any_of(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
+    let ended = termination().map_err(ResolverError::Signal)?;
+    run_on(dir, DNS_PORT, ended).await
 }
 
 /// [`run`] with another port and end, for tests and benches.
@@ -99,6 +96,7 @@ pub async fn run_on(dir: &Path, dns_port: u16, ended: impl Future<Output = ()>) 
             published::converse(stream, control::LINE_BYTES, Reply::Error, reply).await;
         }
     };
+    let front = dir.join(metadata::DIRECTORY_OF_VPC);
     tokio::select! {
         () = ended => {
             info!("told to end");
@@ -106,6 +104,7 @@ pub async fn run_on(dir: &Path, dns_port: u16, ended: impl Future<Output = ()>) 
         }
         Some(Broken { address, reason }) = broken.recv() => Err(ResolverError::Broken { address, reason }),
         error = published::accept(listener, conversation) => Err(control_error(error)),
+        front = metadata::serve_front(&front, std::future::pending()) => Ok(front?),
     }
 }
 

@@ -18,6 +18,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 pub use credentials::{CREDENTIALS_HOURS, FrontCredentials, Keys, expiration_of_renewed, local_keys};
+pub(crate) use document::object_of;
 pub use document::{
     ClockDrift, ContainerDocument, ContainerHealth, ContainerLimits, ContainerType, EphemeralStorage, NetworkDocument,
     PortDocument, TaskDocument, TaskLimits, VolumeDocument,
