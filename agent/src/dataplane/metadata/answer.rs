@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::index::{Index, by_docker_id, docker_ids};
+use super::index::{Index, by_docker_id};
 use super::path::{About, Asked, Tagged, Version};
 use super::protection::{self, Body};
 use super::question::{FrontQuestion, FrontReply};
 use super::reply::{self, CredentialsError, Handler, Reply, credentials_error, json};
-use crate::project::metadata::{FrontTask, object_of};
+use crate::project::metadata::{ContainerDocument, FrontTask, object_of};
 
 /// An answer, or how to get it.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub(super) fn answer(index: &Index, request: Request<'_>) -> Answer {
             let handler = Handler::ContainerStats(version);
             match index.container(id, source) {
                 None => Answer::Ready(handler.unknown(id)),
-                Some((task, container)) => container_stats(task, &container.docker_id, handler, version == Version::V4),
+                Some((task, container)) => container_stats(task, container, handler, version == Version::V4),
             }
         }
         Asked::TaskStats(version, id) => {
@@ -137,25 +137,33 @@ fn by_source(index: &Index, about: About<'_>, source: IpAddr) -> Answer {
             None => json(StatusCode::NOT_FOUND, &format!("Unable to generate metadata for container '{id}'")),
         }),
         About::ContainerStats(id) => match by_docker_id(task, id) {
-            Some(_) => container_stats(task, id, Handler::ContainerStats(Version::V3), false),
+            Some(container) => container_stats(task, container, Handler::ContainerStats(Version::V3), false),
             None => Answer::Ready(no_stats(StatusCode::NOT_FOUND, id)),
         },
     }
 }
 
-fn container_stats(task: &FrontTask, docker_id: &str, handler: Handler, rates: bool) -> Answer {
-    if docker_id.is_empty() {
-        return Answer::Ready(no_stats(StatusCode::INTERNAL_SERVER_ERROR, docker_id));
+fn container_stats(task: &FrontTask, container: &ContainerDocument, handler: Handler, rates: bool) -> Answer {
+    let id = container.docker_id.clone();
+    if id.is_empty() {
+        return Answer::Ready(no_stats(StatusCode::INTERNAL_SERVER_ERROR, &id));
     }
-    let id = docker_id.to_owned();
-    let question = FrontQuestion::Stats { containers: vec![id.clone()], network_holder: task.network_holder.clone() };
-    Answer::Ask(question, Then::Container { id, handler, rates })
+    let containers = BTreeMap::from([(id.clone(), network_holder(task, container))]);
+    Answer::Ask(FrontQuestion::Stats { containers }, Then::Container { id, handler, rates })
 }
 
 fn task_stats(task: &FrontTask, handler: Handler, rates: bool) -> Answer {
-    let ids: Vec<String> = docker_ids(task).into_keys().map(str::to_owned).collect();
-    let question = FrontQuestion::Stats { containers: ids.clone(), network_holder: task.network_holder.clone() };
-    Answer::Ask(question, Then::Task { ids, handler, rates })
+    // One that Docker has not made yet has no id to be shown by.
+    let made = task.document.containers.iter().filter(|container| !container.docker_id.is_empty());
+    let containers: BTreeMap<_, _> = made.map(|c| (c.docker_id.clone(), network_holder(task, c))).collect();
+    let ids = containers.keys().cloned().collect();
+    Answer::Ask(FrontQuestion::Stats { containers }, Then::Task { ids, handler, rates })
+}
+
+/// Whose network a container has: the task's, its own in bridge mode, or the instance's, which is not told of.
+fn network_holder(task: &FrontTask, container: &ContainerDocument) -> Option<String> {
+    let own = || container.networks.iter().any(|network| network.network_mode == "bridge");
+    task.network_holder.clone().or_else(|| own().then(|| container.docker_id.clone()))
 }
 
 fn no_stats(status: StatusCode, docker_id: &str) -> Reply {

@@ -1,6 +1,6 @@
 //! A published front, arranged for looking up, and the rule who may ask what. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::project::metadata::{ContainerDocument, Front, FrontCredentials, FrontTask};
@@ -122,12 +122,6 @@ fn enter(
 /// A container of a task by Docker's id.
 pub(super) fn by_docker_id<'a>(task: &'a FrontTask, id: &str) -> Option<&'a ContainerDocument> {
     task.document.containers.iter().find(|container| !id.is_empty() && container.docker_id == id)
-}
-
-/// Docker's ids of a task's containers, and null for those that do not exist yet or any more.
-pub(super) fn docker_ids(task: &FrontTask) -> BTreeMap<&str, &ContainerDocument> {
-    let made = task.document.containers.iter().filter(|container| !container.docker_id.is_empty());
-    made.map(|container| (container.docker_id.as_str(), container)).collect()
 }
 
 #[cfg(test)]

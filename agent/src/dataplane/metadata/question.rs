@@ -20,10 +20,9 @@ pub const MOST_PROTECTION_MINUTES: u32 = 2880;
 pub enum FrontQuestion {
     /// The statistics of containers.
     Stats {
-        /// Docker's ids.
-        containers: Vec<String>,
-        /// Docker's id of the container whose network statistics are to stand in all of them.
-        network_holder: Option<String>,
+        /// Docker's id → Docker's id of the container whose network it has, which may be itself; none for the network of
+        /// an instance, whose statistics are no container's.
+        containers: BTreeMap<String, Option<String>>,
     },
     /// A task's protection against scale in and deployments, after the change if there is one.
     Protection {

@@ -78,6 +78,7 @@ pub struct FrontTask {
     #[serde(default)]
     pub v2: bool,
     /// Docker's id of the container whose network statistics are every container's: the pause of an awsvpc task (9.3).
+    /// None in the other modes: there `bridge` among a container's networks says that it has one of its own.
     #[serde(default)]
     pub network_holder: Option<String>,
     /// What it is told of itself.

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{BATCH, LONE, Running, WEB};
+use super::{BATCH, HOST, LONE, Running, WEB};
 use crate::dataplane::metadata::question::{FrontQuestion, FrontReply};
 use crate::project::metadata::example::id;
 
 /// Statistics of whatever it is asked, but for those of `log`, which does not run.
 fn stats(question: FrontQuestion) -> std::future::Ready<FrontReply> {
-    let FrontQuestion::Stats { containers, network_holder } = question else { panic!("{question:?}") };
-    let of = |id: String| {
+    let FrontQuestion::Stats { containers } = question else { panic!("{question:?}") };
+    let of = |(id, holder): (String, Option<String>)| {
         let rates = json!({"rx_bytes_per_sec": 1.5, "tx_bytes_per_sec": 2.0});
-        let stats = json!({"id": id, "read": "2026-08-01T12:00:00Z", "null": null, "networks": network_holder, "network_rate_stats": rates});
+        let stats = json!({"id": id, "read": "2026-08-01T12:00:00Z", "null": null, "networks": holder, "network_rate_stats": rates});
         let stats = if id.ends_with("-log") { Value::Null } else { stats };
         (id, stats)
     };
@@ -33,8 +33,10 @@ async fn statistics_come_from_the_agent_unchanged() {
     assert_eq!(app, expected);
     let task = front.get(WEB, &format!("/v4/{}/task/stats", id::WEB_APP)).await.ok();
     assert_eq!(task, json!({"docker-web-app": expected, "docker-web-log": null}));
-    // Bridge has its own networks.
-    assert_eq!(front.get(BATCH, &format!("/v4/{}/stats", id::BATCH)).await.ok()["networks"], Value::Null);
+    // In bridge mode a container has a network of its own, in host mode the instance's, which is nobody's.
+    let networks = async |source, id| front.get(source, &format!("/v4/{id}/stats")).await.ok()["networks"].clone();
+    assert_eq!(networks(BATCH, id::BATCH).await, "docker-batch-main");
+    assert_eq!(networks(HOST, id::DAEMON).await, Value::Null);
 }
 
 #[tokio::test]
