@@ -59,6 +59,7 @@ e2e: build docker image-shop image-debian e2e-packages ## ring 3: the binary, Do
 bench: build docker image-shop bench-packages ## measure against Docker and CNI; table, SVG, target/bench/results.json
 	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-network
 	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-start
+	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-metadata
 
 .PHONY: conformance
 conformance: deps ## how much of the reference of ECS is held by tests; ARGS=--list names the rest

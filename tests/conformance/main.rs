@@ -15,7 +15,20 @@ use comfy_table::{CellAlignment, Table, presets};
 use table::{Row, State};
 
 /// Areas that are in reach as a whole, and those of which only some sections are.
-const AREAS: &[&str] = &["awsvpc", "eni", "health", "lifecycle", "security-group", "service", "validate", "vpc", "dns"];
+const AREAS: &[&str] = &[
+    "awsvpc",
+    "credentials",
+    "dns",
+    "eni",
+    "health",
+    "lifecycle",
+    "metadata",
+    "protection",
+    "security-group",
+    "service",
+    "validate",
+    "vpc",
+];
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -157,7 +157,7 @@ fn batch() -> FrontTask {
         v2: false,
         network_holder: None,
         document: TaskDocument { containers: vec![main], ..document("batch") },
-        tags: Tags::default(),
+        tags: Tags { container_instance: BTreeMap::from([("rack".to_owned(), "1".to_owned())]), ..Tags::default() },
         credentials: Some(FrontCredentials {
             id: id::BATCH_CREDENTIALS.to_owned(),
             role_arn: "arn:aws:iam::000000000000:role/batch".to_owned(),

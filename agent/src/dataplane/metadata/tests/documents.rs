@@ -94,6 +94,8 @@ async fn tags_are_in_task_with_tags_only() {
     assert!(plain.get("TaskTags").is_none());
     assert_eq!(tagged.as_object_mut().unwrap().shift_remove("TaskTags"), Some(json!({"team": "shop"})));
     assert_eq!(tagged, plain);
+    let batch = front.get(BATCH, &format!("/v4/{}/taskWithTags", id::BATCH)).await.ok();
+    assert_eq!((batch.get("TaskTags"), &batch["ContainerInstanceTags"]), (None, &json!({"rack": "1"})));
     // When they cannot be read, why.
     let lone = front.get(LONE, &format!("/v4/{}/taskWithTags", id::LONE)).await.ok();
     let error = json!([{"ErrorField": "TaskTags", "ErrorCode": "AccessDeniedException", "ErrorMessage": "not allowed",
