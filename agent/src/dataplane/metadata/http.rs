@@ -35,8 +35,8 @@ use super::reply::{self, Reply};
 
 /// For a request's headers, and for what comes after it on the same connection; that of ECS's agent.
 const READ_TIME: Duration = Duration::from_secs(5);
-/// For what was sent to be taken.
-const WRITE_MILLISECONDS: u32 = 10_000;
+/// For what was sent to be taken; that of ECS's agent.
+const WRITE_MILLISECONDS: u32 = 5_000;
 /// A request's headers, all together.
 const HEADER_BYTES: usize = 16 << 10;
 /// A request's body.

@@ -1,7 +1,7 @@
 //! What a front asks the agent: questions and replies of `agent.sock`, one JSON value a line.
 //!
-//! The agent listens in each front's directory ([`crate::control::front`]); [`super::agent`] is the asking side. All else
-//! is answered from the published document, without the agent.
+//! The agent listens in each front's directory ([`crate::control::front`]); the front asks over a connection for each
+//! question. All else is answered from the published document, without the agent.
 
 use std::collections::BTreeMap;
 
