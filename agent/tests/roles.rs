@@ -1,5 +1,5 @@
 //! The data-plane roles as processes of their own, ended as Docker ends them. The file is both sides: with `pause` or
-//! `resolver DIR` as its arguments it is that role.
+//! `resolver DIR` or `metadata DIR` as its arguments it is that role.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use agent::dataplane::{pause, resolver};
+use agent::dataplane::{metadata, pause, resolver};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::runtime::Runtime;
@@ -17,11 +17,13 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["pause"] => pause::run(),
         ["resolver", dir] => return Runtime::new().unwrap().block_on(resolver::run(Path::new(dir))).unwrap(),
+        ["metadata", dir] => return Runtime::new().unwrap().block_on(metadata::run(Path::new(dir))).unwrap(),
         _ => {}
     }
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         pause_ends_with_0_on(signal);
         resolver_ends_with_0_on(signal);
+        metadata_ends_with_0_on(signal);
     }
     println!("test roles_end_with_0_on_either_signal ... ok");
 }
@@ -46,6 +48,17 @@ fn resolver_ends_with_0_on(signal: Signal) {
         std::thread::yield_now();
     }
     ends_with_0(resolver, signal);
+}
+
+fn metadata_ends_with_0_on(signal: Signal) {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut front = role(&["metadata", dir.path().to_str().unwrap()]);
+    let runtime = Runtime::new().unwrap();
+    while runtime.block_on(metadata::client::status(dir.path())).is_err() {
+        assert_eq!(front.try_wait().unwrap(), None, "the front ended by itself");
+        std::thread::yield_now();
+    }
+    ends_with_0(front, signal);
 }
 
 fn role(arguments: &[&str]) -> Child {

@@ -48,6 +48,7 @@ fn main() {
         // In a container of its own for as long as its task lives: small, so no runtime is built for it.
         Verb::Pause => commands::roles::pause(),
         Verb::Resolver(resolver) => resolver.run(),
+        Verb::Metadata(metadata) => metadata.run(),
         Verb::Enter(enter) => enter.run(),
         Verb::Probe => on_runtime(commands::roles::probe()),
         Verb::Relay => commands::roles::relay(&global.socket),

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::ApplyError;
-use super::zone::{failed, write_synced};
+use super::published::{failed, write_synced};
 use crate::runtime::{Docker, LogOptions, OutputStream};
 
 /// How long Docker may take to read a log that is on disk.

@@ -4,8 +4,10 @@
 //! the reconcile loop folds into what is observed; nothing is taken for granted.
 
 pub mod crash;
+pub mod front;
 pub mod kept_logs;
 mod network;
+mod published;
 mod stand_in;
 mod zone;
 
@@ -84,6 +86,9 @@ pub enum ApplyError {
     /// The resolver.
     #[error(transparent)]
     Resolver(#[from] ClientError),
+    /// A metadata front.
+    #[error(transparent)]
+    Metadata(#[from] crate::dataplane::metadata::client::ClientError),
     /// What the agent keeps beside its store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -168,7 +173,7 @@ impl Applier {
                 self.start(&spec).await
             }
             Step::StartResolver { stack, spec } => {
-                zone::prepare(&self.setting.resolver_dir(&stack))?;
+                published::prepare(&self.setting.resolver_dir(&stack))?;
                 self.start(&spec).await
             }
             Step::ApplyFilter { stack, vpc, ruleset } => {

@@ -12,7 +12,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 
 use super::ApplyError;
-use super::zone::failed;
+use super::published::failed;
 
 /// Makes the directory `source` if it stands in for one of a file system; anything else is left alone. The inner error is
 /// why a container can never mount it, in ECS's words.

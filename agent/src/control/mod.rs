@@ -11,6 +11,7 @@ mod failure;
 mod flow_log;
 mod follow;
 mod forward;
+pub mod front;
 pub mod inspect;
 mod question;
 pub mod server;

@@ -3,6 +3,8 @@
 //! Kept current by Docker's events and by what each step saw when it was done; a slow full look ([`crate::reconcile`])
 //! is the safety net. `plan` reads it.
 
+pub mod statistics;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use netmodes::ids::EniId;

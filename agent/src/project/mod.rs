@@ -3,5 +3,6 @@
 //! Each value is compared with what is in force and brought there by a step when it differs.
 
 pub mod dns;
+pub mod metadata;
 pub mod security_groups;
 pub mod zone;

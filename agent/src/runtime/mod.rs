@@ -14,6 +14,7 @@ pub mod keyring;
 pub mod labels;
 pub mod names;
 mod open_files;
+pub mod statistics;
 
 mod connect;
 mod create;

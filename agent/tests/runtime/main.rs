@@ -10,3 +10,4 @@ mod images;
 mod lab;
 mod lifecycle;
 mod output;
+mod statistics;

@@ -99,6 +99,8 @@ pub(crate) enum Verb {
     Pause,
     #[command(hide = true)]
     Resolver(roles::Resolver),
+    #[command(hide = true)]
+    Metadata(roles::Metadata),
     /// Relay standard input and output to the agent's socket (run by the command line in the agent's container)
     #[command(hide = true)]
     Relay,

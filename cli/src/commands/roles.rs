@@ -19,13 +19,32 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     pub(crate) fn run(self) -> Result<u8, Failure> {
-        super::agent::log_to_stderr("info,hickory_server=warn");
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start the async runtime: {error}")))?;
-        match runtime.block_on(::agent::dataplane::resolver::run(&self.dir)) {
-            Ok(()) => Ok(0),
-            Err(error) => Err(Failure::failed(::agent::reconcile::chain(&error))),
-        }
+        serve(::agent::dataplane::resolver::run(&self.dir))
+    }
+}
+
+/// Answer a container instance's tasks at 169.254.170.2 from published files (run by the agent in a container)
+#[derive(Debug, Args)]
+pub(crate) struct Metadata {
+    /// Where the front is published
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+}
+
+impl Metadata {
+    pub(crate) fn run(self) -> Result<u8, Failure> {
+        serve(::agent::dataplane::metadata::run(&self.dir))
+    }
+}
+
+/// Runs a role that carries traffic to its end.
+fn serve<E: std::error::Error>(role: impl Future<Output = Result<(), E>>) -> Result<u8, Failure> {
+    super::agent::log_to_stderr("info,hickory_server=warn");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start the async runtime: {error}")))?;
+    match runtime.block_on(role) {
+        Ok(()) => Ok(0),
+        Err(error) => Err(Failure::failed(::agent::reconcile::chain(&error))),
     }
 }
 

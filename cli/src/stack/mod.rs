@@ -6,6 +6,8 @@
 //! what was found into text. `schema` tells editors what the readers take.
 //! AWS's checks are `agent::spec::validate`'s. Called by the commands that take a FILE; starts nothing, prints nothing.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the stack file has no key for it yet"))]
+mod aws_profile;
 mod container;
 mod environment_file;
 mod groups;

@@ -6,12 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::BufReader;
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::CONTROL_SOCKET;
-use super::control::{Reply, Request, Status, from_hex, read_line, to_hex, write_line};
+use super::control::{LINE_BYTES, Reply, Request, Status, from_hex, to_hex};
+use crate::dataplane::published;
 
 /// For a whole call. Forwarding gives up after 4.5 s, so a query is answered within it.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(6);
@@ -76,7 +75,7 @@ pub async fn query(dir: &Path, message: &[u8]) -> Result<Vec<u8>, ClientError> {
 
 async fn call(dir: &Path, request: &Request) -> Result<Reply, ClientError> {
     let socket = dir.join(CONTROL_SOCKET);
-    let line = match timeout(CALL_TIMEOUT, exchange(&socket, request)).await {
+    let line = match timeout(CALL_TIMEOUT, published::exchange(&socket, request, LINE_BYTES)).await {
         Ok(Ok(line)) => line,
         Ok(Err(source)) => return Err(ClientError::Io { socket, source }),
         Err(_) => return Err(ClientError::Timeout { socket }),
@@ -86,13 +85,6 @@ async fn call(dir: &Path, request: &Request) -> Result<Reply, ClientError> {
         Ok(reply) => Ok(reply),
         Err(_) => Err(ClientError::Unexpected { socket, reply: String::from_utf8_lossy(&line).into_owned() }),
     }
-}
-
-async fn exchange(socket: &Path, request: &Request) -> io::Result<Vec<u8>> {
-    let mut stream = UnixStream::connect(socket).await?;
-    let (read, mut write) = stream.split();
-    write_line(&mut write, request).await?;
-    read_line(&mut BufReader::new(read)).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 fn unexpected(dir: &Path, reply: &Reply) -> ClientError {

@@ -1,22 +1,11 @@
-//! The control socket: requests and replies of `resolver.sock`, one JSON value a line, and its serving side.
+//! The control socket's words: requests and replies of `resolver.sock`, one JSON value a line.
 //!
 //! The agent says `load` after it has written a zone, the CLI asks `status` and `query` (`ecsnet dig`); both by
-//! [`super::client`]. A connection may carry any number of requests, answered in order. The socket is made under another
-//! name with mode 0600 and renamed, so that it is never open to others and a killed predecessor's file is replaced.
+//! [`super::client`].
 
-use std::fs::Permissions;
-use std::future::Future;
-use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
-use tracing::debug;
-
-use super::CONTROL_SOCKET;
 
 /// The longest line: a DNS message of 64 KiB in hex, and what is around it.
 pub(super) const LINE_BYTES: u64 = 160 * 1024;
@@ -72,65 +61,6 @@ pub struct Counters {
     pub dropped: u64,
     /// Questions sent on to other servers.
     pub forwarded: u64,
-}
-
-/// Makes the socket in `dir`, in place of one that is there.
-pub(super) fn bind(dir: &Path) -> io::Result<UnixListener> {
-    let unfinished = dir.join(format!("{CONTROL_SOCKET}.new"));
-    match std::fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&unfinished)?;
-    std::fs::set_permissions(&unfinished, Permissions::from_mode(0o600))?;
-    std::fs::rename(&unfinished, dir.join(CONTROL_SOCKET))?;
-    Ok(listener)
-}
-
-/// Replies to the requests of one connection by `reply` until it ends.
-pub(super) async fn converse<F, R>(mut stream: UnixStream, reply: F)
-where
-    F: Fn(Request) -> R,
-    R: Future<Output = Reply>,
-{
-    let (read, mut write) = stream.split();
-    let mut read = BufReader::new(read);
-    loop {
-        let line = match read_line(&mut read).await {
-            Ok(Some(line)) => line,
-            Ok(None) => return,
-            Err(error) => {
-                debug!(%error, "control connection broke");
-                return;
-            }
-        };
-        let answer = match serde_json::from_slice(&line) {
-            Ok(request) => reply(request).await,
-            Err(error) => Reply::Error(format!("request not understood: {error}")),
-        };
-        if let Err(error) = write_line(&mut write, &answer).await {
-            debug!(%error, "control client went away");
-            return;
-        }
-    }
-}
-
-/// One line without its end; none when the other side has closed. A line without end or too long is an error.
-pub(super) async fn read_line(read: &mut (impl AsyncBufReadExt + Unpin)) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    read.take(LINE_BYTES).read_until(b'\n', &mut line).await?;
-    match line.pop() {
-        None => Ok(None),
-        Some(b'\n') => Ok(Some(line)),
-        Some(_) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a line is cut or too long")),
-    }
-}
-
-/// One value as one line.
-pub(super) async fn write_line(write: &mut (impl AsyncWriteExt + Unpin), value: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    write.write_all(&line).await
 }
 
 /// Bytes as lower-case hex digits.

@@ -2,7 +2,8 @@
 //!
 //! It runs as `ecsnet resolver --dir DIR` in a container that has joined the VPC's network namespace, and goes on when the
 //! agent is dead. `DIR` is a mounted directory: the agent puts `zone.json` ([`crate::project::zone::Zone`]) there by rename
-//! and says `load` on `resolver.sock`, which the resolver makes in it.
+//! and says `load` on `resolver.sock`, which the resolver makes in it. In `front`, in the same process, is the VPC's
+//! [metadata front](crate::dataplane::metadata).
 //!
 //! ```text
 //! zone.json ─ index ─► ArcSwap<Index> ─► answer (pure) ─► handler ─► sockets (UDP and TCP for each address)
@@ -17,7 +18,7 @@
 //! - before there is any zone: REFUSED.
 //!
 //! It never caches, never recurses by itself, never listens on an unspecified address and never writes to its directory
-//! but for the socket. `hickory_server` logs two lines for each query at `info`: filter that target to `warn`.
+//! but for the socket and the front's folder. `hickory_server` logs two lines for each query at `info`: filter that target to `warn`.
 
 pub mod client;
 pub mod control;

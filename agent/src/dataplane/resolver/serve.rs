@@ -1,4 +1,5 @@
-//! The resolver's process: loads the zone at its start and on `load`, serves until SIGTERM.
+//! The resolver's process: loads the zone at its start and on `load`, serves until SIGTERM, and serves the VPC's metadata
+//! beside it, which spares a container for each VPC.
 //!
 //! One owner for sockets and zone ([`Loader`], behind a lock that only control requests take); DNS answers never wait for
 //! it. A zone that cannot be read or served leaves the last good one in force and shows in the log and in `status`.
@@ -10,10 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::net::UnixListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::control::{self, Counters, Reply, Request, Status, from_hex, to_hex};
@@ -21,6 +19,9 @@ use super::handler::Handler;
 use super::index::{Index, ZoneError};
 use super::sockets::{Broken, Sockets};
 use super::{CONTROL_SOCKET, ZONE_FILE};
+use crate::dataplane::metadata::{self, ServeError};
+use crate::dataplane::published::{self, ReadError};
+use crate::dataplane::termination::termination;
 use crate::project::zone::Zone;
 
 /// The port of DNS, on UDP and TCP.
@@ -49,36 +50,27 @@ pub enum ResolverError {
         /// In the library's words.
         reason: String,
     },
+    /// The VPC's metadata front ended by itself.
+    #[error(transparent)]
+    Metadata(#[from] ServeError),
 }
 
 /// Why the zone on disk is not in force.
 #[derive(Debug, thiserror::Error)]
 enum LoadError {
-    #[error("cannot read {}: {source}", file.display())]
-    Read { file: PathBuf, source: io::Error },
-    #[error("{} is not a zone: {source}", file.display())]
-    Parse { file: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    Read(#[from] ReadError),
     #[error("{} cannot be served: {source}", file.display())]
     Zone { file: PathBuf, source: ZoneError },
-    #[error("{} holds generation {found}, asked for was {wanted}", file.display())]
-    Older { file: PathBuf, found: u64, wanted: u64 },
     #[error("generation {generation} is served, but {}", problems.join("; "))]
     Listen { generation: u64, problems: Vec<String> },
 }
 
-/// Serves the VPC's DNS from `dir` until SIGTERM or SIGINT. The body of `ecsnet resolver --dir DIR`.
+/// Serves the VPC's DNS from `dir`, and its metadata from `front` in it, until SIGTERM or SIGINT. The body of
+/// `ecsnet resolver --dir DIR`.
 pub async fn run(dir: &Path) -> Result<(), ResolverError> {
-    // As pid 1 it would not be ended by a signal without a handler.
-    let mut terminate = signal(SignalKind::terminate()).map_err(ResolverError::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ResolverError::Signal)?;
-    run_on(dir, DNS_PORT, any_of(&mut terminate, &mut interrupt)).await
-}
-
-async fn any_of(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
+    let ended = termination().map_err(ResolverError::Signal)?;
+    run_on(dir, DNS_PORT, ended).await
 }
 
 /// [`run`] with another port and end, for tests and benches.
@@ -95,33 +87,24 @@ pub async fn run_on(dir: &Path, dns_port: u16, ended: impl Future<Output = ()>) 
     }
     let control_error = |source| ResolverError::Control { socket: dir.join(CONTROL_SOCKET), source };
     // After the first load: who can connect finds the zone of before in force.
-    let listener = control::bind(dir).map_err(control_error)?;
+    let listener = published::bind(dir, CONTROL_SOCKET).map_err(control_error)?;
     let loader = Arc::new(Mutex::new(loader));
+    let conversation = |stream| {
+        let (handler, loader) = (handler.clone(), loader.clone());
+        async move {
+            let reply = |request| reply(request, &handler, &loader);
+            published::converse(stream, control::LINE_BYTES, Reply::Error, reply).await;
+        }
+    };
+    let front = dir.join(metadata::DIRECTORY_OF_VPC);
     tokio::select! {
         () = ended => {
             info!("told to end");
             Ok(())
         }
         Some(Broken { address, reason }) = broken.recv() => Err(ResolverError::Broken { address, reason }),
-        error = accept(listener, handler, loader) => Err(control_error(error)),
-    }
-}
-
-/// Serves control connections; returns only when the socket is unusable.
-async fn accept(listener: UnixListener, handler: Handler, loader: Arc<Mutex<Loader>>) -> io::Error {
-    let mut conversations = JoinSet::new();
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-            Err(error) => return error,
-        };
-        let (handler, loader) = (handler.clone(), loader.clone());
-        conversations.spawn(control::converse(stream, move |request| {
-            let (handler, loader) = (handler.clone(), loader.clone());
-            async move { reply(request, &handler, &loader).await }
-        }));
-        while conversations.try_join_next().is_some() {}
+        error = published::accept(listener, conversation) => Err(control_error(error)),
+        front = metadata::serve_front(&front, std::future::pending()) => Ok(front?),
     }
 }
 
@@ -171,17 +154,7 @@ impl Loader {
 
     async fn try_load(&mut self, wanted: u64) -> Result<u64, LoadError> {
         let file = self.dir.join(ZONE_FILE);
-        let bytes = match tokio::fs::read(&file).await {
-            Ok(bytes) => bytes,
-            Err(source) => return Err(LoadError::Read { file, source }),
-        };
-        let zone: Zone = match serde_json::from_slice(&bytes) {
-            Ok(zone) => zone,
-            Err(source) => return Err(LoadError::Parse { file, source }),
-        };
-        if zone.generation < wanted {
-            return Err(LoadError::Older { file, found: zone.generation, wanted });
-        }
+        let zone = published::read(file.clone(), "zone", wanted, |zone: &Zone| zone.generation).await?;
         let index = match Index::new(&zone) {
             Ok(index) => Arc::new(index),
             Err(source) => return Err(LoadError::Zone { file, source }),
