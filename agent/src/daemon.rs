@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::apply::Applier;
+use crate::apply::{Applier, ApplyError, OnProtection};
 use crate::control::{server, socket};
-use crate::plan::Setting;
+use crate::dataplane::metadata::question::{FrontReply, ProtectionChange};
+use crate::plan::{Setting, up};
 use crate::reconcile::{Message, Reconciler};
 use crate::runtime::keyring::Keyring;
+use crate::runtime::names::{ContainerName as DockerName, Part};
 use crate::runtime::{ContainerState, Docker, EventKind, RuntimeError};
-use crate::spec::ids::StackName;
+use crate::spec::ids::{InstanceId, StackName};
 use crate::store::sqlite::{Store, StoreError};
 
 /// The safety net: everything is looked at anew this often.
@@ -212,7 +214,10 @@ async fn follow(
         let status = format!("{} of {} layers, {}", progress.layers_done, progress.layers_total, progress.status);
         let _ = pulls.send(Message::Pull(image.to_owned(), status));
     });
-    let applier = Arc::new(Applier::new(docker.clone(), setting.clone(), keyring.clone(), on_pull));
+    let orders = sender.clone();
+    let protection: OnProtection =
+        Arc::new(move |task_arn, change| Box::pin(protect(orders.clone(), task_arn, change)));
+    let applier = Arc::new(Applier::new(docker.clone(), setting.clone(), keyring.clone(), on_pull, protection));
     if sender.send(Message::Connected(Arc::clone(&applier), containers)).is_err() {
         return Ok(());
     }
@@ -239,6 +244,29 @@ async fn follow(
     }
 }
 
+/// Asks the loop for a task's protection, for a front (9.5).
+async fn protect(
+    sender: mpsc::UnboundedSender<Message>,
+    task_arn: String,
+    change: Option<ProtectionChange>,
+) -> FrontReply {
+    let (reply, answer) = oneshot::channel();
+    let order = Message::Order(Box::new(move |reconciler: &mut Reconciler| {
+        let changed = reconciler.change(|state, _| -> Result<_, StoreError> {
+            Ok(up::protect(state, &task_arn, change, jiff::Timestamp::now()))
+        });
+        let _ = reply.send(match changed {
+            Ok(Ok(protection)) => FrontReply::Protection(protection),
+            Ok(Err((reason, detail))) => FrontReply::Failure { reason, detail },
+            Err(error) => FrontReply::Error(error.to_string()),
+        });
+    }));
+    match sender.send(order) {
+        Ok(()) => answer.await.unwrap_or_else(|_| FrontReply::Error("the agent is ending".to_owned())),
+        Err(_) => FrontReply::Error("the agent is ending".to_owned()),
+    }
+}
+
 async fn look(
     docker: &Docker,
     applier: &Applier,
@@ -248,7 +276,19 @@ async fn look(
     let _ = sender.send(Message::Looking);
     let containers = docker.list_owned(&setting.owner).await?;
     let mut networks = Vec::new();
+    let mut instances = Vec::new();
     for container in &containers {
+        if let Some(DockerName { part: Part::Instance(id), .. }) = DockerName::parse(&container.name) {
+            let look = async {
+                let open = applier.instances().open(applier.networks(), &container.name).await?;
+                Ok::<_, ApplyError>((open.holder.clone(), open.look().await?))
+            };
+            match look.await {
+                Ok((holder, seen)) => instances.push((InstanceId::new(id), holder, seen)),
+                Err(error) => tracing::debug!(instance = id, %error, "cannot look into the instance"),
+            }
+            continue;
+        }
         let stack = container.labels.get(crate::runtime::labels::STACK).map(StackName::new);
         let Some(stack) = stack.filter(|stack| container.name == setting.vpc_name(stack)) else { continue };
         let look = async { applier.networks().open(&container.name).await?.look().await };
@@ -258,6 +298,6 @@ async fn look(
             Err(error) => tracing::debug!(%stack, %error, "cannot look into the VPC"),
         }
     }
-    let _ = sender.send(Message::Looked(containers, networks));
+    let _ = sender.send(Message::Looked(containers, networks, instances));
     Ok(())
 }

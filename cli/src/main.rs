@@ -42,6 +42,7 @@ fn main() {
         Verb::FlowLog(flow_log) => on_runtime(flow_log.run(&global)),
         Verb::Stop(stop) => on_runtime(stop.run(&global)),
         Verb::Scale(scale) => on_runtime(scale.run(&global)),
+        Verb::Instance(instance) => on_runtime(instance.run(&global)),
         Verb::Completions(completions) => completions.run(),
         Verb::Doctor(doctor) => on_runtime(doctor.run(&global)),
         Verb::Agent(agent) => agent.run(&global),

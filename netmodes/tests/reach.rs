@@ -64,7 +64,7 @@ fn both(
     let taken = at.and_then(|netns| found(netns, to, opening));
     let foreseen = foresee(&path, opening, taken.as_ref()).expect("without an uplink all is known");
     let vpc = (path.route != Route::Own).then_some(&lab.vpc);
-    (foreseen, attempt(lab.task(from), vpc, to, opening, patience).unwrap().outcome)
+    (foreseen, attempt(lab.task(from), vpc.as_slice(), to, opening, patience).unwrap().outcome)
 }
 
 fn found(netns: &Netns, to: IpAddr, opening: Opening) -> Option<Taker> {
@@ -148,13 +148,16 @@ fn the_analysis_of_random_stacks_agrees_with_their_packets() {
                     scope.spawn({
                         let ruleset = &ruleset;
                         move || {
-                            let (foreseen, outcome) = both(lab, ruleset, from, to, opening, SHORT);
-                            // A busy machine is late, and a source port may be that of a flow which an earlier stack let through.
-                            if foreseen.agrees_with(outcome) {
-                                (foreseen, outcome)
-                            } else {
-                                both(lab, ruleset, from, to, opening, PATIENCE)
+                            // A busy machine is late, a source port may be that of a flow which an earlier stack let through,
+                            // and a kernel that has sent many ICMP errors sends the next one when it has rested.
+                            let patiently = [SHORT, PATIENCE, PATIENCE, PATIENCE];
+                            let mut tries =
+                                patiently.into_iter().map(|patience| both(lab, ruleset, from, to, opening, patience));
+                            let first = tries.next().unwrap();
+                            if first.0.agrees_with(first.1) {
+                                return first;
                             }
+                            tries.find(|(foreseen, outcome)| foreseen.agrees_with(*outcome)).unwrap_or(first)
                         }
                     })
                 })
@@ -200,10 +203,10 @@ fn an_address_outside_is_reached_by_the_uplink_and_nothing_is_foreseen_of_it() {
     let path = follow(&online, from, outside, Opening::Tcp(80));
     assert!(path.is_open() && path.route == Route::Uplink);
     assert_eq!(foresee(&path, Opening::Tcp(80), None), None);
-    let seen = attempt(lab.task(4), Some(&lab.vpc), outside, Opening::Tcp(80), PATIENCE).unwrap();
+    let seen = attempt(lab.task(4), &[&lab.vpc], outside, Opening::Tcp(80), PATIENCE).unwrap();
     assert_eq!(seen.outcome, Outcome::Refused, "nobody listens there");
     let shut = follow(&online, from, outside, Opening::Tcp(81));
     assert_eq!(foresee(&shut, Opening::Tcp(81), None), Some(Outcome::TimedOut));
-    let seen = attempt(lab.task(4), Some(&lab.vpc), outside, Opening::Tcp(81), SHORT).unwrap();
+    let seen = attempt(lab.task(4), &[&lab.vpc], outside, Opening::Tcp(81), SHORT).unwrap();
     assert_eq!(seen.outcome, Outcome::TimedOut);
 }

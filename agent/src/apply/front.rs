@@ -4,7 +4,10 @@ use std::path::Path;
 
 use crate::dataplane::metadata::FRONT_FILE;
 use crate::dataplane::metadata::client::{self, ClientError};
-use crate::project::metadata::Front;
+use crate::plan::up::profile_secret;
+use crate::project::metadata::{Front, Keys, local_keys};
+use crate::spec::ids::StackName;
+use crate::store::secrets;
 
 use super::ApplyError;
 use super::published;
@@ -30,6 +33,31 @@ pub async fn publish(dir: &Path, front: &Front) -> Result<(), ApplyError> {
         _ => None,
     };
     published::have_loaded(|| client::load(dir, front.generation), io).await
+}
+
+/// The keys that tasks with a role are given: those of the profile that the stack names, as `up` read them, else local ones.
+/// None while there are none of that profile.
+///
+/// # Errors
+/// When the stack's secrets cannot be read.
+pub(super) fn keys(data_dir: &Path, stack: &StackName, profile: Option<&str>) -> Result<Option<Keys>, ApplyError> {
+    let Some(profile) = profile else { return Ok(Some(local_keys())) };
+    let secrets = secrets::read(data_dir, stack)?;
+    let found = secrets.get(&profile_secret(profile));
+    Ok(found.and_then(|text| serde_json::from_str(text.reveal()).ok()))
+}
+
+/// Removes a front's directory.
+///
+/// # Errors
+/// When it is there and stays.
+pub(super) fn remove(dir: &Path) -> Result<(), ApplyError> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(ApplyError::File { what: "remove", path: dir.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -4,16 +4,21 @@
 //! the reconcile loop folds into what is observed; nothing is taken for granted.
 
 pub mod crash;
+mod ears;
 pub mod front;
+mod instance;
 pub mod kept_logs;
 mod network;
 mod published;
 mod stand_in;
 mod zone;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use netmodes::bridge::{AttachmentId, PublishedPort};
 use netmodes::ids::EniId;
+use netmodes::instance_network::InstanceError;
 use netmodes::kernel::error::KernelError;
 use netmodes::kernel::netns::Netns;
 use netmodes::nft::NftError;
@@ -23,16 +28,21 @@ use netmodes::vpc::router::Router;
 use crate::dataplane::resolver::client::ClientError;
 use crate::observe::HolderId;
 use crate::plan::Setting;
-use crate::plan::step::Step;
+use crate::plan::step::{FrontPlace, Step};
+use crate::project::fronts::INSTANCE_PORT;
+use crate::project::metadata::Front;
 use crate::project::zone::Zone;
 use crate::runtime::cgroup::remove_cgroup_parent;
 use crate::runtime::keyring::Keyring;
 use crate::runtime::names::{ContainerName as DockerName, Part};
 use crate::runtime::{ContainerSpec, Docker, ObservedContainer, PullError, PullProgress, RuntimeError};
-use crate::spec::ids::{ContainerName, StackName, TaskId};
+use crate::spec::ids::{ContainerName, InstanceId, StackName, TaskId};
+use crate::spec::task_definition::TransportProtocol;
 use crate::store::secrets;
 use crate::store::sqlite::StoreError;
 
+pub use ears::{Ears, OnProtection};
+pub use instance::Instances;
 pub use network::{NetworkLook, Networks};
 
 /// What was seen when a step was done.
@@ -63,8 +73,16 @@ pub enum Seen {
     Link(StackName, HolderId, EniId, Option<HolderId>),
     /// The resolver serves a zone.
     Zone(StackName, HolderId, Box<Zone>),
-    /// No tracked flow of a task's addresses is left.
-    Forgotten(TaskId),
+    /// The bridge of an instance stands.
+    Bridge(InstanceId, HolderId),
+    /// A container is linked to its instance's bridge, from that netns, or absent.
+    Attachment(InstanceId, HolderId, AttachmentId, Option<HolderId>),
+    /// These host ports of an instance lead to containers; and these belong to another process.
+    Ports(InstanceId, HolderId, BTreeSet<PublishedPort>, Vec<(TransportProtocol, u16)>),
+    /// A front answers that.
+    Front(StackName, FrontPlace, HolderId, Box<Front>),
+    /// No tracked flow of an ENI's addresses is left.
+    Forgotten(EniId),
     /// A task's containers have left nothing behind.
     Cleared(TaskId),
     /// Nothing of a stack is left.
@@ -83,6 +101,9 @@ pub enum ApplyError {
     /// The kernel, filter.
     #[error(transparent)]
     Filter(#[from] NftError),
+    /// The kernel, a container instance.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
     /// The resolver.
     #[error(transparent)]
     Resolver(#[from] ClientError),
@@ -132,20 +153,35 @@ pub struct Applier {
     docker: Docker,
     setting: Setting,
     networks: Networks,
+    instances: Instances,
+    ears: Ears,
     keyring: Keyring,
     on_pull: OnPull,
 }
 
 impl Applier {
     /// An applier for one connection to Docker.
-    pub fn new(docker: Docker, setting: Setting, keyring: Keyring, on_pull: OnPull) -> Self {
+    pub fn new(docker: Docker, setting: Setting, keyring: Keyring, on_pull: OnPull, protection: OnProtection) -> Self {
         let networks = Networks::new(docker.clone());
-        Self { docker, setting, networks, keyring, on_pull }
+        Self {
+            docker,
+            setting,
+            networks,
+            instances: Instances::default(),
+            ears: Ears::new(protection),
+            keyring,
+            on_pull,
+        }
     }
 
     /// The namespaces that are open.
     pub fn networks(&self) -> &Networks {
         &self.networks
+    }
+
+    /// The netns of container instances that are open.
+    pub fn instances(&self) -> &Instances {
+        &self.instances
     }
 
     /// Does one step.
@@ -171,6 +207,30 @@ impl Applier {
                     cgroups.ensure(&cgroup)?;
                 }
                 self.start(&spec).await
+            }
+            Step::HoldInstance { spec } => self.start(&spec).await,
+            Step::BuildBridge { instance, holder } => {
+                let open = self.instances.open(&self.networks, &holder).await?;
+                open.network.ensure_instance().await?;
+                open.network.ensure_metadata_port(Some(INSTANCE_PORT))?;
+                Ok(vec![Seen::Bridge(instance, open.holder.clone())])
+            }
+            Step::AttachContainer { instance, holder, pause, attachment } => {
+                let open = self.instances.open(&self.networks, &holder).await?;
+                let (owner, netns) = self.networks.netns_of(&pause).await?;
+                open.network.ensure_attachment(&attachment, &netns).await?;
+                Ok(vec![Seen::Attachment(instance, open.holder.clone(), attachment.id, Some(owner))])
+            }
+            Step::PublishPorts { instance, holder, ports } => {
+                let open = self.instances.open(&self.networks, &holder).await?;
+                let (published, busy) = open.publish(ports).await?;
+                Ok(vec![Seen::Ports(instance, open.holder.clone(), published, busy)])
+            }
+            Step::DetachContainer { instance, holder, attachment } => {
+                let open = self.instances.open(&self.networks, &holder).await?;
+                open.network.remove_attachment(&attachment.id).await?;
+                open.network.forget_flows(attachment.address.into()).await?;
+                Ok(vec![Seen::Attachment(instance, open.holder.clone(), attachment.id, None)])
             }
             Step::StartResolver { stack, spec } => {
                 published::prepare(&self.setting.resolver_dir(&stack))?;
@@ -199,6 +259,18 @@ impl Applier {
                 zone::publish(&self.setting.resolver_dir(&stack), &zone).await?;
                 Ok(vec![Seen::Zone(stack, holder, zone)])
             }
+            Step::StartFront { stack, instance, spec } => {
+                front::prepare(&self.setting.front_dir(&stack, &FrontPlace::Instance(instance)))?;
+                self.start(&spec).await
+            }
+            Step::PublishFront { stack, place, server, front } => {
+                let (holder, _) = self.networks.running(&server).await?;
+                let dir = self.setting.front_dir(&stack, &place);
+                let keys = front::keys(&self.setting.data_dir, &stack, front.profile.as_deref())?;
+                self.ears.open(&self.docker, &dir)?;
+                front::publish(&dir, &front.with_keys(keys)).await?;
+                Ok(vec![Seen::Front(stack, place, holder, front)])
+            }
             Step::LinkEni { stack, vpc, holder, eni } => {
                 let network = self.networks.open(&vpc).await?;
                 let (owner, netns) = self.networks.netns_of(&holder).await?;
@@ -210,12 +282,12 @@ impl Applier {
                 network.links.remove_eni(&eni).await?;
                 Ok(vec![Seen::Link(stack, network.holder.clone(), eni, None)])
             }
-            Step::ForgetFlows { vpc, task, addresses, .. } => {
+            Step::ForgetFlows { vpc, eni, addresses, .. } => {
                 let network = self.networks.open(&vpc).await?;
                 for address in addresses {
                     network.links.forget_flows(address).await?;
                 }
-                Ok(vec![Seen::Forgotten(task)])
+                Ok(vec![Seen::Forgotten(eni)])
             }
             Step::PullImage { stack, task, container, image } => self.pull(stack, task, container, image).await,
             Step::StartContainer { stack, task, container, spec } => {
@@ -234,10 +306,21 @@ impl Applier {
             Step::RemoveContainer { name } => {
                 // A socket of ours would keep its namespace alive.
                 self.networks.forget(&name);
+                self.instances.forget(&name);
                 if let Some(DockerName { stack, part: Part::App(..), .. }) = DockerName::parse(&name) {
                     kept_logs::keep(&self.docker, &self.setting.logs_dir(&StackName::new(stack)), &name).await;
                 }
+                // Its document holds keys: gone before the container is, so that a kill in between leaves a step to do.
+                if let Some(DockerName { stack, part: Part::Front(instance), .. }) = DockerName::parse(&name) {
+                    let place = FrontPlace::Instance(InstanceId::new(instance));
+                    let dir = self.setting.front_dir(&StackName::new(stack), &place);
+                    self.ears.close(&dir);
+                    front::remove(&dir)?;
+                }
                 self.docker.remove(&name).await?;
+                // A look may have opened it again meanwhile.
+                self.networks.forget(&name);
+                self.instances.forget(&name);
                 self.look(&name).await
             }
             Step::RemoveRemains { task, volumes, cgroup } => {
@@ -250,6 +333,7 @@ impl Applier {
                 Ok(vec![Seen::Cleared(task)])
             }
             Step::RemoveFiles { stack } => {
+                self.ears.close(&self.setting.front_dir(&stack, &FrontPlace::Vpc));
                 zone::remove(&self.setting.resolver_dir(&stack))?;
                 Ok(vec![Seen::StackGone(stack)])
             }

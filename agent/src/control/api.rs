@@ -21,12 +21,15 @@
 //! | `GET /forward?target=T&port=N` | 101, then the bytes of a TCP connection to that port of the task ([`FORWARD_PROTOCOL`]) |
 //! | `POST /stop` [`StopRequest`] | [`TaskView`] |
 //! | `POST /scale` [`ScaleRequest`] | nothing |
-//! | `GET /inspect?kind=K&id=I` | a JSON object; kinds: task, service, eni, subnet, security-group, stack |
+//! | `GET /instances?stack=NAME` | [`ContainerInstances`]; without `stack`, of all stacks |
+//! | `POST /instance` [`InstanceRequest`] | the instance, as [`ContainerInstances`] has it |
+//! | `GET /inspect?kind=K&id=I` | a JSON object; kinds: task, service, instance, eni, subnet, security-group, stack |
 //! | `POST /dig` [`DigRequest`] | [`DigReply`] |
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use netmodes::ids::NetworkMode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -177,6 +180,9 @@ pub struct TaskView {
     pub health_status: String,
     /// Its ENI.
     pub attachments: Vec<Value>,
+    /// The container instance that it is on; absent on Fargate.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container_instance_arn: Option<String>,
     /// Its containers, as DescribeTasks shows them: `name`, `image`, `lastStatus`, `exitCode`, `reason`, `healthStatus`, …
     pub containers: Vec<Value>,
     /// CPU units.
@@ -202,6 +208,21 @@ pub struct TaskView {
     /// When nothing of it was left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<String>,
+    /// `CONNECTED` once its network was there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub connectivity: Option<String>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub connectivity_at: Option<String>,
+    /// When its images began to be had.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pull_started_at: Option<String>,
+    /// When all its images were there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pull_stopped_at: Option<String>,
+    /// When an essential container had ended, or the last of all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub execution_stopped_at: Option<String>,
     /// Grows with each change.
     pub version: u64,
     /// What AWS has no field for.
@@ -220,6 +241,8 @@ pub struct TaskExtra {
     pub task_id: String,
     /// The zone of its subnet.
     pub zone: String,
+    /// `awsvpc`, `bridge`, `host` or `none`.
+    pub network_mode: String,
     /// Its address; absent once it is STOPPED and the address is free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
@@ -295,6 +318,8 @@ pub struct Target {
     pub last_status: String,
     /// Its ENI's address.
     pub address: Option<IpAddr>,
+    /// Its network mode.
+    pub network_mode: NetworkMode,
     /// Its containers in the order of the task definition, with their Docker names; the essential ones say so.
     pub containers: Vec<TargetContainer>,
     /// The holder of its network namespace.
@@ -313,6 +338,8 @@ pub struct TargetContainer {
     pub essential: bool,
     /// Whether it runs now.
     pub running: bool,
+    /// The holder of the network namespace that it is in.
+    pub holder: Option<Holder>,
 }
 
 /// What holds a task's network namespace.
@@ -373,6 +400,36 @@ pub struct StopRequest {
     pub target: String,
     /// Replaces "Task stopped by user".
     pub reason: Option<String>,
+}
+
+/// `{"containerInstances": […]}` as of DescribeContainerInstances, with what AWS has no field for under `ecsnet`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerInstances {
+    /// By stack and id.
+    pub container_instances: Vec<Value>,
+}
+
+/// UpdateContainerInstancesState, StopInstances, StartInstances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceRequest {
+    /// The container instance's id or its first characters, its EC2 id or its address.
+    pub target: String,
+    /// What becomes of it.
+    pub action: InstanceAction,
+}
+
+/// What becomes of a container instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceAction {
+    /// No task is placed on it any more, and those of services move away.
+    Drain,
+    /// It is switched off, with all that is on it.
+    Stop,
+    /// It runs, and tasks are placed on it: undoes both.
+    Start,
 }
 
 /// UpdateService with a desiredCount.

@@ -1,9 +1,10 @@
-//! Requests that change what is wished for: up, plan (of a copy), down, stop, scale. The loop does the rest.
+//! Requests that change what is wished for: up, plan (of a copy), down, stop, scale, instance. The loop does the rest.
 
 use axum::Json;
 use axum::extract::{Query, State as Shared};
+use serde_json::Value;
 
-use super::api::{ChangeLine, ErrorReply, ScaleRequest, StopRequest, TaskView, UpReply, UpRequest};
+use super::api::{ChangeLine, ErrorReply, InstanceRequest, ScaleRequest, StopRequest, TaskView, UpReply, UpRequest};
 use super::failure::{Failure, failure};
 use super::server::{Server, Which, known_stack};
 use super::target;
@@ -25,13 +26,16 @@ pub(super) async fn bring_up(
         let notes = notes(&request.stack, &r.setting);
         let data_dir = r.setting.data_dir.clone();
         let mut before = None;
+        let mut has_new_keys = false;
         let changed = r.change(|state, ids| -> Result<Vec<ChangeLine>, Failure> {
             let mut changes = up_in(state, &request, ids)?;
             // On disk before the wish is, so that no container is started without them.
             let name = &request.stack.name;
             let renewed = secrets::renew(&data_dir, name, &request.secrets, &up::secrets_named(state, name))?;
             before = Some(renewed.before);
-            changes.extend(renewed.changed.into_iter().map(|value_from| ChangeLine {
+            has_new_keys = renewed.changed.iter().any(|secret| up::is_profile(secret));
+            let shown = renewed.changed.into_iter().filter(|secret| !up::is_profile(secret));
+            changes.extend(shown.map(|value_from| ChangeLine {
                 sign: '~',
                 what: format!("secret {value_from}"),
                 detail: "tasks that start from now on have the new value".to_owned(),
@@ -43,7 +47,13 @@ pub(super) async fn bring_up(
         {
             tracing::error!(error = chain(&error), "the secrets of an `up` that failed stay");
         }
-        Ok(UpReply { changes: changed?, notes })
+        let mut changes = changed?;
+        if has_new_keys {
+            r.observed.forget_fronts(|stack| *stack == request.stack.name);
+            let detail = "tasks with a role find the new ones at their credentials endpoint".to_owned();
+            changes.push(ChangeLine { sign: '~', what: "keys of the profile".to_owned(), detail });
+        }
+        Ok(UpReply { changes, notes })
     });
     Ok(Json(reply.await??))
 }
@@ -97,6 +107,26 @@ pub(super) async fn stop_task(
             let in_stack = r.state.stack(&stack).and_then(|s| Some((s, s.tasks.get(&task)?)));
             let (in_stack, task) = in_stack.ok_or_else(|| failure("the task is gone", 1))?;
             Ok(lens.task(&stack, in_stack, task))
+        })
+        .await??;
+    Ok(Json(view))
+}
+
+pub(super) async fn change_instance(
+    Shared(server): Shared<Server>,
+    Json(request): Json<InstanceRequest>,
+) -> Result<Json<Value>, Failure> {
+    let view = server
+        .ask(move |r| -> Result<Value, Failure> {
+            let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
+            let (stack, instance) = lens.find_instance(&request.target)?;
+            r.change(|state, _| -> Result<(), Failure> {
+                Ok(up::change_instance(state, &stack, &instance, request.action)?)
+            })?;
+            let lens = Lens { state: &r.state, observed: &r.observed, setting: &r.setting };
+            let in_stack = r.state.stack(&stack).and_then(|s| Some((s, s.instances.get(&instance)?)));
+            let (in_stack, instance) = in_stack.ok_or_else(|| failure("the container instance is gone", 1))?;
+            Ok(lens.instance(&stack, in_stack, instance))
         })
         .await??;
     Ok(Json(view))

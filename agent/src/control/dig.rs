@@ -92,6 +92,38 @@ pub async fn addresses_from(netns: Netns, server: IpAddr, name: &str) -> Result<
     Ok(Addresses { status: status(message.metadata.response_code), addresses: addresses.collect() })
 }
 
+/// An SRV record, with the addresses of its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its data, as `dig` prints it without the last dot: `1 1 32768 1a2b….users.shop.local`.
+    pub data: String,
+    /// The port.
+    pub port: u16,
+    /// The A records of the target.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Asks `server` from inside a task's namespace for the SRV records of a name, and for the addresses of their targets.
+///
+/// # Errors
+/// As [`addresses_from`].
+pub async fn services_from(netns: &Netns, server: IpAddr, name: &str) -> Result<Vec<Service>, ErrorReply> {
+    let again = || netns.try_clone().map_err(|error| failed(chain(&error)));
+    let mut parsed = Name::from_utf8(name).map_err(|error| wrong(format!("`{name}` is not a DNS name: {error}")))?;
+    parsed.set_fqdn(true);
+    let answer = exchange(again()?, server, encode(&Query::query(parsed, RecordType::SRV))?).await?;
+    let mut services = Vec::new();
+    for record in &message(&answer)?.answers {
+        let RData::SRV(srv) = &record.data else { continue };
+        let target = srv.target.to_utf8();
+        let found = addresses_from(again()?, server, &target).await?;
+        let (priority, weight, port) = (srv.priority, srv.weight, srv.port);
+        let data = format!("{priority} {weight} {port} {}", target.trim_end_matches('.'));
+        services.push(Service { data, port, addresses: found.addresses });
+    }
+    Ok(services)
+}
+
 /// One question over UDP, and its answer, in wire form.
 async fn exchange(netns: Netns, server: IpAddr, wire: Vec<u8>) -> Result<Vec<u8>, ErrorReply> {
     let exchange = move || -> Result<Vec<u8>, String> {

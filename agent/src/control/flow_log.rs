@@ -16,7 +16,7 @@ use axum::response::Response;
 use futures_util::{StreamExt as _, stream};
 use netmodes::flow_log::watch::{self, WINDOW};
 use netmodes::flow_log::{Window, records};
-use netmodes::ids::EniId;
+use netmodes::ids::{EniId, NetworkMode};
 use netmodes::kernel::netns::Netns;
 use serde::Deserialize;
 use tokio::sync::{broadcast, mpsc};
@@ -31,7 +31,6 @@ use crate::observe::HolderId;
 use crate::project::security_groups::router;
 use crate::reconcile::{Message, chain};
 use crate::spec::ids::{ACCOUNT, StackName};
-use crate::store::state::TaskStatus;
 
 /// How long the filter may take to log after it was asked for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -89,7 +88,8 @@ pub(super) struct WhichFlows {
     follow: bool,
 }
 
-/// What is shown of a stack: everything, or what is seen at the interfaces of a TARGET's tasks.
+/// What is shown of a stack: everything, or what is seen at the interfaces of a TARGET's tasks, which in bridge and host mode
+/// are those of their container instances, or at that of an instance.
 #[derive(Debug, Clone)]
 struct Choice {
     stack: StackName,
@@ -184,14 +184,20 @@ fn choose(lens: &Lens<'_>, target: Option<&str>) -> Result<Vec<Choice>, Failure>
         return if all.is_empty() { Err(failure("no stack is up", 2)) } else { Ok(all) };
     };
     let stacks: BTreeSet<StackName> = match target::find(lens, target) {
+        Ok(found) if found.iter().all(|t| t.network_mode == NetworkMode::None) => {
+            return Err(failure(format!("`{target}` is in network mode none, which has no network interface"), 1));
+        }
         Ok(found) => found.iter().map(|t| StackName::new(&t.stack)).collect(),
         Err(unknown) => {
             let stack = StackName::new(target);
             if lens.state.stack(&stack).is_some() {
                 return Ok(vec![Choice { stack, target: None }]);
             }
+            if let Ok((stack, _)) = lens.find_instance(target) {
+                return Ok(vec![Choice { stack, target: Some(target.to_owned()) }]);
+            }
             return Err(Failure(ErrorReply {
-                message: format!("`{target}` names no task, no service with tasks and no stack"),
+                message: format!("`{target}` names no task, no service with tasks, no container instance and no stack"),
                 ..unknown
             }));
         }
@@ -205,12 +211,17 @@ fn holder_of(lens: &Lens<'_>, stack: &StackName) -> Option<HolderId> {
 
 fn interfaces(lens: &Lens<'_>, choice: &Choice) -> Interfaces {
     let Some(stack) = lens.state.stack(&choice.stack) else { return Interfaces::default() };
-    let leased = stack.tasks.values().filter(|t| t.status != TaskStatus::Stopped);
-    let by_address = leased.flat_map(|t| t.eni.addresses.iter().map(|a| (a.address, t.eni.id.clone()))).collect();
+    let by_address = stack.enis().flat_map(|eni| eni.addresses.iter().map(|a| (a.address, eni.id.clone()))).collect();
     let shown = choice.target.as_ref().map(|target| {
         let found = target::find(lens, target).unwrap_or_default();
         let tasks = found.iter().filter(|t| t.stack == choice.stack.as_str());
-        tasks.filter_map(|t| Some(stack.tasks.get(t.task_id.as_str())?.eni.id.clone())).collect()
+        let mut shown: BTreeSet<EniId> =
+            tasks.filter_map(|t| Some(stack.eni_of(stack.tasks.get(t.task_id.as_str())?)?.id.clone())).collect();
+        if found.is_empty() {
+            let named = lens.find_instance(target).ok().and_then(|(_, id)| stack.instances.get(&id));
+            shown.extend(named.map(|instance| instance.network.eni.id.clone()));
+        }
+        shown
     });
     let router = router(&stack.record).local_addresses();
     Interfaces { by_address, shown, router }

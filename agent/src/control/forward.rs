@@ -1,7 +1,8 @@
 //! `ecsnet forward`: a connection of the caller's, carried on to a port of a task.
 //!
 //! Opened inside the task's own namespace, as a program in there would: no security group stands between, as none does
-//! between the containers of a task. The request is upgraded, and from then on both ways carry the bytes as they are.
+//! between the containers of a task. In bridge mode that is the namespace of the container that maps the port, in host mode
+//! the instance's. The request is upgraded, and from then on both ways carry the bytes as they are.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -40,9 +41,9 @@ pub(super) async fn forward(
             let found = target::find(lens, &which.target)?;
             let stands = format!("no task of `{}` is RUNNING", which.target);
             let running = found.into_iter().find(|t| t.last_status == "RUNNING").ok_or_else(|| failure(stands, 1))?;
-            let holder = running.holder.map(|holder| holder.docker_name);
-            let holder = holder.ok_or_else(|| failure(format!("task {} has no network", running.task_id), 1))?;
-            Ok((holder, running.address, format!("{} ({})", running.service, running.task_id)))
+            let no_network = || failure(format!("task {} has no network", running.task_id), 1);
+            let (holder, address) = target::inside(lens, &running, which.port).ok_or_else(no_network)?;
+            Ok((holder, address, format!("{} ({})", running.service, running.task_id)))
         })
         .await??;
     // By its name: the process that was seen last may have ended, and its number be another's.

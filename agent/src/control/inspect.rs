@@ -1,18 +1,22 @@
 //! `ecsnet inspect`: all there is to know about one thing. Kernel state is read from the kernel at the moment of asking.
 
+use netmodes::ids::EniId;
+use netmodes::vpc::eni::Eni;
 use serde_json::{Value, json};
 
 use super::api::ErrorReply;
 use super::view::Lens;
-use crate::apply::Applier;
+use crate::apply::{Applier, ApplyError};
 use crate::project::security_groups::{router, ruleset, subnets};
 use crate::reconcile::chain;
-use crate::spec::ids::StackName;
+use crate::spec::ids::{ACCOUNT, StackName};
 use crate::spec::security_group::{HOST_ADDRESS, Peer, Rule, Traffic};
-use crate::store::state::{StackState, Task, TaskStatus};
+use crate::store::instance::Instance;
+use crate::store::state::{EniOwner, StackState};
+use crate::store::task::{Attached, TaskStatus};
 
 /// The kinds of things that can be looked at.
-pub const KINDS: [&str; 6] = ["task", "service", "eni", "subnet", "security-group", "stack"];
+pub const KINDS: [&str; 7] = ["task", "service", "instance", "eni", "subnet", "security-group", "stack"];
 
 /// What is to be read from the kernel to complete an answer.
 #[derive(Debug)]
@@ -28,7 +32,14 @@ pub enum Kernel {
         /// Its link in the VPC.
         link: String,
         /// Its id.
-        id: netmodes::ids::EniId,
+        id: EniId,
+    },
+    /// A container instance: its ENI, its bridge, and the host ports that lead to containers.
+    Instance {
+        /// The holder of its netns.
+        holder: String,
+        /// The ENI.
+        eni: Box<Kernel>,
     },
     /// A VPC: its router and its table.
     Vpc {
@@ -69,7 +80,19 @@ pub fn describe(lens: &Lens<'_>, kind: &str, id: &str) -> Result<(Value, Kernel)
                 stacks().find_map(|(s, in_stack)| Some((s, in_stack, in_stack.tasks.get(target.task_id.as_str())?)));
             let (s, in_stack, task) = found.ok_or_else(|| none(kind, id, Vec::new()))?;
             let view = serde_json::to_value(lens.task(s, in_stack, task)).unwrap_or_default();
-            Ok((view, eni_kernel(lens, s, task)))
+            let kernel = match (task.eni(), task.instance.as_ref().and_then(|id| in_stack.instances.get(id))) {
+                (Some(eni), _) => eni_kernel(lens, s, eni, EniOwner::Task(task)),
+                (None, Some(instance)) => instance_kernel(lens, s, instance),
+                (None, None) => Kernel::Nothing,
+            };
+            Ok((view, kernel))
+        }
+        "instance" => {
+            let (stack, instance) = lens.find_instance(id)?;
+            let found = stacks().find_map(|(s, i)| (*s == stack).then(|| Some((s, i, i.instances.get(&instance)?)))?);
+            let (s, in_stack, instance) = found.ok_or_else(|| none(kind, id, Vec::new()))?;
+            let view = serde_json::to_value(lens.instance(s, in_stack, instance)).unwrap_or_default();
+            Ok((view, instance_kernel(lens, s, instance)))
         }
         "service" => {
             let found =
@@ -83,32 +106,18 @@ pub fn describe(lens: &Lens<'_>, kind: &str, id: &str) -> Result<(Value, Kernel)
             Ok((view, Kernel::Nothing))
         }
         "eni" => {
-            let tasks = || stacks().flat_map(|(s, i)| i.tasks.values().map(move |t| (s, i, t)));
-            let is_it = |task: &Task| {
-                task.eni.id.as_str() == name || task.eni.addresses.iter().any(|a| a.address.to_string() == name)
-            };
-            let live = tasks().filter(|(_, _, t)| t.status != TaskStatus::Stopped);
-            let found = live.clone().find(|(_, _, t)| is_it(t)).or_else(|| tasks().find(|(_, _, t)| is_it(t)));
-            let known = || live.clone().map(|(_, _, t)| t.eni.id.to_string()).collect();
-            let (s, in_stack, task) = found.ok_or_else(|| none(kind, id, known()))?;
-            let region = &in_stack.record.spec.region;
-            let value = json!({
-                "NetworkInterfaceId": task.eni.id,
-                "Description": format!("arn:aws:ecs:{region}:{}:attachment/{}", crate::spec::ids::ACCOUNT, task.attachment),
-                "VpcId": in_stack.record.vpc_id,
-                "SubnetId": task.eni.subnet,
-                "AvailabilityZone": task.availability_zone,
-                "MacAddress": task.eni.mac,
-                "PrivateIpAddress": task.eni.primary_address(),
-                "PrivateDnsName": task.eni.primary_address().and_then(|a| netmodes::vpc::eni::private_dns_name(a, region)),
-                "Groups": task.groups.iter().zip(&task.eni.groups).map(|(name, id)| json!({ "GroupId": id, "GroupName": name })).collect::<Vec<_>>(),
-                "SourceDestCheck": task.eni.source_check,
-                "InterfaceType": "interface",
-                "RequesterManaged": true,
-                "Status": if task.status == TaskStatus::Stopped { "available" } else { "in-use" },
-                "ecsnet": { "stack": s, "service": task.service, "task": task.id, "link": netmodes::vpc::eni::Eni::link_name(&task.eni.id) },
-            });
-            Ok((value, eni_kernel(lens, s, task)))
+            let enis =
+                || stacks().flat_map(|(s, i)| i.attached().map(move |(attached, owner)| (s, i, attached, owner)));
+            let live = || stacks().flat_map(|(_, i)| i.leased().map(|(attached, _)| attached.eni.id.clone()));
+            let leased: Vec<_> = live().collect();
+            let is_it =
+                |eni: &Eni| eni.id.as_str() == name || eni.addresses.iter().any(|a| a.address.to_string() == name);
+            let mut found: Vec<_> = enis().filter(|(_, _, attached, _)| is_it(&attached.eni)).collect();
+            // An address may have been somebody's before.
+            found.sort_by_key(|(_, _, attached, _)| !leased.contains(&attached.eni.id));
+            let known = || leased.iter().map(ToString::to_string).collect();
+            let (s, in_stack, attached, owner) = found.into_iter().next().ok_or_else(|| none(kind, id, known()))?;
+            Ok((eni_value(s, in_stack, attached, owner), eni_kernel(lens, s, &attached.eni, owner)))
         }
         "subnet" => {
             let found = chosen().find_map(|(s, i)| {
@@ -120,12 +129,8 @@ pub fn describe(lens: &Lens<'_>, kind: &str, id: &str) -> Result<(Value, Kernel)
             let (s, in_stack, (subnet_name, record)) = found.ok_or_else(|| none(kind, id, known()))?;
             let subnet = subnets(&in_stack.record).into_iter().find(|subnet| subnet.id == record.id);
             let subnet = subnet.ok_or_else(|| none(kind, id, Vec::new()))?;
-            let leases: Vec<Value> = in_stack
-                .tasks
-                .values()
-                .filter(|t| t.holds_lease() && t.eni.subnet == record.id)
-                .map(|t| json!({ "address": t.eni.primary_address(), "eni": t.eni.id, "task": t.id, "service": t.service }))
-                .collect();
+            let leased = in_stack.leased().filter(|(attached, _)| attached.eni.subnet == record.id);
+            let leases: Vec<Value> = leased.map(|(attached, owner)| lease_value(&attached.eni, owner)).collect();
             let free = subnet.capacity().saturating_sub(leases.len() as u128);
             let value = json!({
                 "SubnetId": record.id,
@@ -148,12 +153,8 @@ pub fn describe(lens: &Lens<'_>, kind: &str, id: &str) -> Result<(Value, Kernel)
                 || stacks().flat_map(|(s, i)| i.record.groups.keys().map(move |n| format!("{s}/{n}"))).collect();
             let (s, in_stack, group_name, group_id) = found.ok_or_else(|| none(kind, id, known()))?;
             let spec = in_stack.record.spec.security_groups.get(group_name);
-            let members: Vec<Value> = in_stack
-                .tasks
-                .values()
-                .filter(|t| t.holds_lease() && t.eni.groups.contains(group_id))
-                .map(|t| json!({ "eni": t.eni.id, "address": t.eni.primary_address(), "task": t.id, "service": t.service }))
-                .collect();
+            let members = in_stack.leased().filter(|(attached, _)| attached.eni.groups.contains(group_id));
+            let members: Vec<Value> = members.map(|(attached, owner)| lease_value(&attached.eni, owner)).collect();
             let wanted = ruleset(in_stack, |_| false);
             let table = netmodes::security::ruleset::table(&wanted).to_string();
             let chains: Vec<&str> = table.lines().filter(|line| line.contains(group_id.as_str())).collect();
@@ -205,13 +206,70 @@ fn permissions(rules: &[Rule], stack: &StackState) -> Vec<Value> {
     rules.iter().map(permission).collect()
 }
 
-fn eni_kernel(lens: &Lens<'_>, stack: &StackName, task: &Task) -> Kernel {
+/// An ENI as DescribeNetworkInterfaces shows it.
+fn eni_value(stack: &StackName, in_stack: &StackState, attached: &Attached, owner: EniOwner<'_>) -> Value {
+    let region = &in_stack.record.spec.region;
+    let eni = &attached.eni;
+    let (zone, in_use, whose) = match owner {
+        EniOwner::Task(task) => (
+            &task.availability_zone,
+            task.status != TaskStatus::Stopped,
+            json!({ "service": task.service, "task": task.id }),
+        ),
+        EniOwner::Instance(instance) => (&instance.availability_zone, true, json!({ "instance": instance.id })),
+    };
+    let groups = attached.groups.iter().zip(&eni.groups);
+    let mut value = json!({
+        "NetworkInterfaceId": eni.id,
+        "VpcId": in_stack.record.vpc_id,
+        "SubnetId": eni.subnet,
+        "AvailabilityZone": zone,
+        "MacAddress": eni.mac,
+        "PrivateIpAddress": eni.primary_address(),
+        "PrivateDnsName": eni.primary_address().and_then(|a| netmodes::vpc::eni::private_dns_name(a, region)),
+        "Groups": groups.map(|(name, id)| json!({ "GroupId": id, "GroupName": name })).collect::<Vec<_>>(),
+        "SourceDestCheck": eni.source_check,
+        "InterfaceType": "interface",
+        "RequesterManaged": matches!(owner, EniOwner::Task(_)),
+        "Status": if in_use { "in-use" } else { "available" },
+        "ecsnet": whose,
+    });
+    if matches!(owner, EniOwner::Task(_)) {
+        value["Description"] = json!(format!("arn:aws:ecs:{region}:{ACCOUNT}:attachment/{}", attached.attachment));
+    }
+    value["ecsnet"]["stack"] = json!(stack);
+    value["ecsnet"]["link"] = json!(Eni::link_name(&eni.id));
+    value
+}
+
+/// A lease in a line.
+fn lease_value(eni: &Eni, owner: EniOwner<'_>) -> Value {
+    let mut value = json!({ "address": eni.primary_address(), "eni": eni.id });
+    match owner {
+        EniOwner::Task(task) => {
+            value["task"] = json!(task.id);
+            value["service"] = json!(task.service);
+        }
+        EniOwner::Instance(instance) => value["instance"] = json!(instance.id),
+    }
+    value
+}
+
+fn eni_kernel(lens: &Lens<'_>, stack: &StackName, eni: &Eni, owner: EniOwner<'_>) -> Kernel {
     Kernel::Eni {
         vpc: lens.setting.vpc_name(stack),
-        holder: lens.setting.pause_name(stack, &task.id),
-        link: netmodes::vpc::eni::Eni::link_name(&task.eni.id),
-        id: task.eni.id.clone(),
+        holder: match owner {
+            EniOwner::Task(task) => lens.setting.pause_name(stack, &task.id),
+            EniOwner::Instance(instance) => lens.setting.instance_name(stack, &instance.id),
+        },
+        link: Eni::link_name(&eni.id),
+        id: eni.id.clone(),
     }
+}
+
+fn instance_kernel(lens: &Lens<'_>, stack: &StackName, instance: &Instance) -> Kernel {
+    let eni = eni_kernel(lens, stack, &instance.network.eni, EniOwner::Instance(instance));
+    Kernel::Instance { holder: lens.setting.instance_name(stack, &instance.id), eni: Box::new(eni) }
 }
 
 fn stack_value(lens: &Lens<'_>, name: &StackName, stack: &StackState) -> Value {
@@ -227,6 +285,7 @@ fn stack_value(lens: &Lens<'_>, name: &StackName, stack: &StackState) -> Value {
         "dnsNamespace": record.spec.dns_namespace,
         "subnets": subnets(record),
         "securityGroups": record.groups,
+        "containerInstances": stack.instances.keys().collect::<Vec<_>>(),
         "services": stack.services.keys().collect::<Vec<_>>(),
         "taskDefinitions": record.families.iter().map(|(family, (revision, _))| format!("{family}:{revision}")).collect::<Vec<_>>(),
         "ecsnet": {
@@ -242,38 +301,51 @@ fn stack_value(lens: &Lens<'_>, name: &StackName, stack: &StackState) -> Value {
 
 /// Reads from the kernel what belongs to an answer; what cannot be read says why.
 pub async fn with_kernel(applier: &Applier, kernel: Kernel) -> Value {
-    let read = async {
-        match kernel {
-            Kernel::Nothing => Ok(Value::Null),
-            Kernel::Eni { vpc, holder, link, id } => {
-                let network = applier.networks().open(&vpc).await?;
-                let look = network.look().await?;
-                let dropped = network.dropped()?;
-                let counts = dropped.iter().find(|(name, _)| name.to_string().trim_matches('"') == link);
-                let (_, netns) = applier.networks().netns_of(&holder).await?;
-                let owner = netmodes::observe::observe_owner(&netns).await?;
-                Ok::<_, crate::apply::ApplyError>(json!({
-                    "inVpc": look.vpc.enis.get(&id),
-                    "inTask": owner,
-                    "droppedPackets": counts.map(|(_, d)| json!({
-                        "sourceCheck": d.source.packets,
-                        "egress": d.egress.packets,
-                        "ingress": d.ingress.packets,
-                    })),
-                }))
+    let read = match kernel {
+        Kernel::Nothing => Ok(Value::Null),
+        Kernel::Eni { vpc, holder, link, id } => read_eni(applier, &vpc, &holder, &link, &id).await,
+        Kernel::Instance { holder, eni } => match *eni {
+            Kernel::Eni { vpc, holder: owner, link, id } => {
+                async {
+                    let instance = applier.instances().open(applier.networks(), &holder).await?.look().await?;
+                    let eni = read_eni(applier, &vpc, &owner, &link, &id).await?;
+                    Ok(json!({ "eni": eni, "instance": instance }))
+                }
+                .await
             }
-            Kernel::Vpc { vpc } => {
-                let look = applier.networks().open(&vpc).await?.look().await?;
-                Ok(json!({
-                    "router": look.vpc.router,
-                    "enis": look.vpc.enis,
-                    "nft": look.table.to_string().lines().collect::<Vec<_>>(),
-                }))
-            }
-        }
+            _ => Ok(Value::Null),
+        },
+        Kernel::Vpc { vpc } => read_vpc(applier, &vpc).await,
     };
-    match read.await {
+    match read {
         Ok(value) => value,
         Err(error) => json!({ "error": chain(&error) }),
     }
+}
+
+async fn read_eni(applier: &Applier, vpc: &str, holder: &str, link: &str, id: &EniId) -> Result<Value, ApplyError> {
+    let network = applier.networks().open(vpc).await?;
+    let look = network.look().await?;
+    let dropped = network.dropped()?;
+    let counts = dropped.iter().find(|(name, _)| name.to_string().trim_matches('"') == link);
+    let (_, netns) = applier.networks().netns_of(holder).await?;
+    let owner = netmodes::observe::observe_owner(&netns).await?;
+    Ok(json!({
+        "inVpc": look.vpc.enis.get(id),
+        "inTask": owner,
+        "droppedPackets": counts.map(|(_, d)| json!({
+            "sourceCheck": d.source.packets,
+            "egress": d.egress.packets,
+            "ingress": d.ingress.packets,
+        })),
+    }))
+}
+
+async fn read_vpc(applier: &Applier, vpc: &str) -> Result<Value, ApplyError> {
+    let look = applier.networks().open(vpc).await?.look().await?;
+    Ok(json!({
+        "router": look.vpc.router,
+        "enis": look.vpc.enis,
+        "nft": look.table.to_string().lines().collect::<Vec<_>>(),
+    }))
 }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::{Query, State as Shared};
+use netmodes::ids::NetworkMode;
 use serde_json::Value;
 
-use super::api::{DigReply, DigRequest, ErrorReply, Services, StackSummary, Target, Tasks};
+use super::api::{ContainerInstances, DigReply, DigRequest, ErrorReply, Services, StackSummary, Target, Tasks};
 use super::failure::{Failure, failure};
 use super::server::{Server, Which, WhichTarget, WhichThing, known_stack};
 use super::{dig, inspect, target};
@@ -43,6 +44,21 @@ pub(super) async fn services(
     Ok(Json(Services { services }))
 }
 
+pub(super) async fn instances(
+    Shared(server): Shared<Server>,
+    Query(which): Query<Which>,
+) -> Result<Json<ContainerInstances>, Failure> {
+    let container_instances = server
+        .look(move |lens| {
+            let chosen = known_stack(lens, which.stack.as_deref())?;
+            let stacks = lens.state.stacks().iter().filter(|(n, _)| chosen.as_ref().is_none_or(|c| c == *n));
+            let instances = stacks.flat_map(|(n, s)| s.instances.values().map(|i| lens.instance(n, s, i)));
+            Ok::<_, Failure>(instances.collect())
+        })
+        .await??;
+    Ok(Json(ContainerInstances { container_instances }))
+}
+
 pub(super) async fn find_target(
     Shared(server): Shared<Server>,
     Query(which): Query<WhichTarget>,
@@ -76,6 +92,10 @@ pub(super) async fn ask_resolver(
             .look(move |lens| -> Result<_, Failure> {
                 let mut found = target::find(lens, &from)?;
                 let target = found.swap_remove(0);
+                if target.network_mode == NetworkMode::None {
+                    let who = format!("{} ({})", target.service, target.task_id);
+                    return Err(failure(format!("{who} is in network mode none, which has loopback alone"), 1));
+                }
                 let holder = target.holder.as_ref().map(|h| h.docker_name.clone());
                 let holder = holder.ok_or_else(|| failure(format!("task {} has no network", target.task_id), 1))?;
                 let stack = lens.state.stack(&StackName::new(&target.stack));

@@ -78,6 +78,8 @@ pub async fn serve(
         .route("/logs", get(follow::logs))
         .route("/stop", post(change::stop_task))
         .route("/scale", post(change::scale))
+        .route("/instances", get(question::instances))
+        .route("/instance", post(change::change_instance))
         .route("/inspect", get(question::inspect_one))
         .route("/dig", post(question::ask_resolver))
         .route("/explain", post(explain::explain))

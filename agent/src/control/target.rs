@@ -1,9 +1,16 @@
 //! What a TARGET names: a task id or its first characters, a service, or `STACK/SERVICE`.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use netmodes::ids::NetworkMode;
+use netmodes::vpc::eni::Eni;
+
 use super::api::{ErrorReply, Holder, Target, TargetContainer};
 use super::view::Lens;
 use crate::spec::ids::StackName;
-use crate::store::state::{Task, TaskStatus};
+use crate::spec::task_definition::TransportProtocol;
+use crate::store::task::{PortBinding, Task, TaskStatus};
 
 /// Every task that `target` names, those in service first.
 ///
@@ -88,28 +95,54 @@ pub fn find_one(lens: &Lens<'_>, target: &str) -> Result<Target, ErrorReply> {
 }
 
 fn describe(lens: &Lens<'_>, stack: &StackName, task: &Task) -> Target {
-    let pause = lens.setting.pause_name(stack, &task.id);
-    let holder = lens.observed.running(&pause).and_then(|(_, pid)| {
-        let container = lens.observed.containers.get(&pause)?;
+    let holder = |name: Option<String>| {
+        let name = name?;
+        let (_, pid) = lens.observed.running(&name)?;
+        let container = lens.observed.containers.get(&name)?;
         Some(Holder {
-            docker_name: pause.clone(),
+            docker_name: name,
             pid,
             hosts_path: container.hosts_path.clone()?,
             resolv_conf_path: container.resolv_conf_path.clone()?,
         })
-    });
+    };
     let containers = task.definition.container_definitions.iter().map(|c| {
         let docker_name = lens.setting.app_name(stack, &task.id, &c.name);
         let running = lens.observed.running(&docker_name).is_some();
-        TargetContainer { name: c.name.to_string(), docker_name, essential: c.essential, running }
+        let holder = holder(lens.setting.netns_of_container(stack, task, &c.name));
+        TargetContainer { name: c.name.to_string(), docker_name, essential: c.essential, running, holder }
     });
     Target {
         stack: stack.to_string(),
         service: task.service.to_string(),
         task_id: task.id.to_string(),
         last_status: task.status.as_str().to_owned(),
-        address: task.eni.addresses.first().map(|a| a.address),
+        address: lens.state.stack(stack).and_then(|s| s.eni_of(task)).and_then(Eni::primary_address),
+        network_mode: task.mode(),
         containers: containers.collect(),
-        holder,
+        holder: holder(lens.setting.netns_of(stack, task)),
+    }
+}
+
+/// Where a TCP port of a running task is, as a program inside sees it: the container that holds the namespace, and the
+/// address there beside loopback.
+///
+/// In bridge mode each container has its own: that of the container that maps the port, else of the first one.
+pub fn inside(lens: &Lens<'_>, target: &Target, port: u16) -> Option<(String, Option<IpAddr>)> {
+    let stack = StackName::new(&target.stack);
+    let task = lens.state.stack(&stack)?.tasks.get(target.task_id.as_str())?;
+    let has_it = |binding: &&PortBinding| {
+        let offset = port.checked_sub(binding.container_port);
+        binding.protocol == TransportProtocol::Tcp && offset.is_some_and(|offset| offset < binding.count)
+    };
+    let attachments: BTreeMap<_, _> = task.attachments().collect();
+    let mapping = task.bindings().iter().find(has_it).map(|binding| &binding.container);
+    let mut names = task.definition.container_definitions.iter().map(|c| &c.name);
+    match mapping.or_else(|| names.find(|name| attachments.contains_key(name))) {
+        Some(container) if task.mode() == NetworkMode::Bridge => {
+            let address = attachments.get(container).map(|attachment| IpAddr::V4(attachment.address));
+            Some((lens.setting.netns_of_container(&stack, task, container)?, address))
+        }
+        _ => Some((lens.setting.netns_of(&stack, task)?, target.address)),
     }
 }

@@ -1,18 +1,17 @@
 //! What the state looks like from outside: AWS's own shapes (reference 2.11, 3.4), with what AWS lacks under `ecsnet`.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::api::{Progress, ServiceEvent, ServiceView, StackSummary, TaskExtra, TaskView};
+use super::api::{Progress, ServiceEvent, ServiceView, StackSummary, TaskView};
 use crate::observe::Observed;
-use crate::plan::containers::{Readiness, readiness};
-use crate::plan::health::{self, HealthStatus};
+use crate::plan::network::is_linked;
 use crate::plan::{FARGATE_OPEN_FILES, Setting};
-use crate::runtime::{ContainerState, Health};
 use crate::spec::ids::{ServiceName, StackName, arn};
 use crate::spec::service::LaunchType;
 use crate::spec::task_definition::{ContainerDefinition, TaskDefinition};
-use crate::store::state::{Rollout, ServiceState, StackState, State, Task, TaskStatus};
+use crate::store::state::{Rollout, ServiceState, StackState, State};
+use crate::store::task::{Task, TaskStatus};
 
 /// The lens: everything that a view reads.
 pub struct Lens<'a> {
@@ -24,7 +23,7 @@ pub struct Lens<'a> {
     pub setting: &'a Setting,
 }
 
-fn launch_type(launch_type: LaunchType) -> &'static str {
+pub(super) fn launch_type(launch_type: LaunchType) -> &'static str {
     match launch_type {
         LaunchType::Fargate => "FARGATE",
         LaunchType::Ec2 => "EC2",
@@ -41,176 +40,7 @@ impl Lens<'_> {
         }
     }
 
-    /// A task as DescribeTasks shows it.
-    pub fn task(&self, stack_name: &StackName, stack: &StackState, task: &Task) -> TaskView {
-        let region = &stack.record.spec.region;
-        let service = stack.services.get(&task.service).and_then(ServiceState::primary);
-        let address = task.eni.primary_address();
-        let attachment_status = match task.status {
-            TaskStatus::Provisioning => "ATTACHING",
-            TaskStatus::Deprovisioning => "DETACHING",
-            TaskStatus::Stopped => "DELETED",
-            _ => "ATTACHED",
-        };
-        let detail = |name: &str, value: String| json!({ "name": name, "value": value });
-        let mut details = vec![
-            detail("subnetId", task.eni.subnet.to_string()),
-            detail("networkInterfaceId", task.eni.id.to_string()),
-            detail("macAddress", task.eni.mac.to_string()),
-        ];
-        if let Some(address) = address {
-            if let Some(name) = netmodes::vpc::eni::private_dns_name(address, region) {
-                details.push(detail("privateDnsName", name));
-            }
-            details.push(detail("privateIPv4Address", address.to_string()));
-        }
-        let pause = self.setting.pause_name(stack_name, &task.id);
-        TaskView {
-            task_arn: arn::task(region, stack_name, &task.id),
-            cluster_arn: arn::cluster(region, stack_name),
-            task_definition_arn: arn::task_definition(region, &task.definition.family, task.revision),
-            group: format!("service:{}", task.service),
-            started_by: task.deployment.to_string(),
-            launch_type: launch_type(service.map_or(LaunchType::Fargate, |d| d.service.launch_type)).to_owned(),
-            availability_zone: task.availability_zone.clone(),
-            desired_status: if task.is_wanted() { "RUNNING" } else { "STOPPED" }.to_owned(),
-            last_status: task.status.as_str().to_owned(),
-            health_status: health::of_task(task, stack_name, self.observed, self.setting).as_str().to_owned(),
-            attachments: vec![json!({
-                "id": task.attachment,
-                "type": "ElasticNetworkInterface",
-                "status": attachment_status,
-                "details": details,
-            })],
-            containers: self.containers(stack_name, region, task),
-            cpu: task.definition.cpu.map(|cpu| cpu.to_string()),
-            memory: task.definition.memory.map(|memory| memory.to_string()),
-            stop_code: task.stop.as_ref().map(|s| s.code.as_str().to_owned()),
-            stopped_reason: task.stop.as_ref().map(|s| s.reason.chars().take(1024).collect()),
-            created_at: task.created_at.to_string(),
-            started_at: task.started_at.map(|t| t.to_string()),
-            stopping_at: task.stop.as_ref().map(|s| s.at.to_string()),
-            stopped_at: task.stopped_at.map(|t| t.to_string()),
-            version: task.version,
-            ecsnet: TaskExtra {
-                stack: stack_name.to_string(),
-                service: task.service.to_string(),
-                task_id: task.id.to_string(),
-                zone: task.availability_zone.clone(),
-                address: address.filter(|_| task.holds_lease()),
-                security_groups: task.groups.iter().map(ToString::to_string).collect(),
-                host_ports: Vec::new(),
-                netns: self.observed.running(&pause).map(|(_, pid)| format!("/proc/{pid}/ns/net")),
-                waiting: self.waiting_of(stack_name, task),
-            },
-        }
-    }
-
-    fn containers(&self, stack: &StackName, region: &str, task: &Task) -> Vec<Value> {
-        let definitions = task.definition.container_definitions.iter();
-        let views = definitions.map(|definition| {
-            let record = task.container(&definition.name);
-            let docker = self.observed.containers.get(&self.setting.app_name(stack, &task.id, &definition.name));
-            let runs = docker.is_some_and(|c| matches!(c.state, ContainerState::Running { .. }));
-            let health = match health::of_container(definition, docker) {
-                Some(Health::Healthy) => "HEALTHY",
-                Some(Health::Unhealthy) => "UNHEALTHY",
-                Some(Health::Starting) | None => "UNKNOWN",
-            };
-            let status = match (runs, record.stopped) {
-                (true, _) => "RUNNING",
-                (false, true) => "STOPPED",
-                (false, false) => "PENDING",
-            };
-            let mut view = json!({
-                "taskArn": arn::task(region, stack, &task.id),
-                "name": definition.name,
-                "image": definition.image,
-                "lastStatus": status,
-                "networkBindings": [],
-                "networkInterfaces": [{
-                    "attachmentId": task.attachment,
-                    "privateIpv4Address": task.eni.primary_address(),
-                }],
-                "healthStatus": health,
-                "essential": definition.essential,
-                "cpu": definition.cpu.to_string(),
-            });
-            if let Value::Object(fields) = &mut view {
-                let mut put = |name: &str, value: Option<Value>| {
-                    if let Some(value) = value {
-                        fields.insert(name.to_owned(), value);
-                    }
-                };
-                let extra = json!({ "stub": definition.stub, "restartCount": record.restarts });
-                put("ecsnet", (definition.stub || record.restarts > 0).then_some(extra));
-                put("runtimeId", docker.map(|c| json!(c.id.0)));
-                put("exitCode", record.exit_code.map(|c| json!(c)));
-                put("reason", record.reason.map(|r| json!(r)));
-                put("memory", definition.memory.map(|m| json!(m.to_string())));
-                put("memoryReservation", definition.memory_reservation.map(|m| json!(m.to_string())));
-            }
-            view
-        });
-        views.collect()
-    }
-
-    /// What keeps a task from being where it should be.
-    fn waiting_of(&self, stack: &StackName, task: &Task) -> Option<String> {
-        let pause = self.setting.pause_name(stack, &task.id);
-        let failing = |object: String| self.observed.failing.get(&object).cloned();
-        match task.status {
-            TaskStatus::Provisioning => failing(format!("container {pause}"))
-                .or_else(|| failing(format!("ENI {}", task.eni.id)))
-                .or_else(|| self.network_failure(stack))
-                .or_else(|| Some("its network".to_owned())),
-            TaskStatus::Pending => {
-                for definition in &task.definition.container_definitions {
-                    let record = task.container(&definition.name);
-                    if record.started || record.stopped {
-                        continue;
-                    }
-                    if let Some(status) = self.observed.pulls.get(&definition.image) {
-                        return Some(format!("image {}: {status}", definition.image));
-                    }
-                    if let Readiness::Waiting(what) = readiness(task, definition, Timestamp::now()) {
-                        return Some(what);
-                    }
-                    let name = self.setting.app_name(stack, &task.id, &definition.name);
-                    if let Some(error) = failing(format!("container {name}")) {
-                        return Some(error);
-                    }
-                }
-                Some("its containers".to_owned())
-            }
-            TaskStatus::Activating => Some("its DNS record".to_owned()),
-            TaskStatus::Running if health::has_check(task) => {
-                let output = health::last_output(task, stack, self.observed, self.setting);
-                let output = if output.is_empty() { output } else { format!(": {output}") };
-                match health::of_task(task, stack, self.observed, self.setting) {
-                    HealthStatus::Healthy => None,
-                    HealthStatus::Unhealthy => Some(format!("its health check, which fails{output}")),
-                    HealthStatus::Unknown => Some(format!("its health check{output}")),
-                }
-            }
-            TaskStatus::Running => match health::counts(task, stack, self.observed, self.setting, Timestamp::now()) {
-                health::Counts::At(at) => Some(format!(
-                    "the time at which it counts as healthy without a health check, {}",
-                    at.strftime("%H:%M:%S")
-                )),
-                _ => None,
-            },
-            TaskStatus::Deactivating => Some("its DNS record to go".to_owned()),
-            TaskStatus::Stopping => Some("its containers to stop".to_owned()),
-            TaskStatus::Deprovisioning => {
-                let remains = failing(format!("remains of task {}", task.id));
-                Some(remains.unwrap_or_else(|| "its network to go".to_owned()))
-            }
-            TaskStatus::Stopped => None,
-        }
-    }
-
-    fn network_failure(&self, stack: &StackName) -> Option<String> {
+    pub(super) fn network_failure(&self, stack: &StackName) -> Option<String> {
         let names = [
             format!("container {}", self.setting.vpc_name(stack)),
             format!("container {}", self.setting.resolver_name(stack)),
@@ -332,7 +162,7 @@ impl Lens<'_> {
                 mine.filter(|t| t.stopped_at.is_some() && Some(t.created_at) >= newest).max_by_key(|t| t.stopped_at);
             if let Some(task) = ended
                 && let Some(stop) = &task.stop
-                && !matches!(stop.code, crate::store::state::StopCode::ServiceSchedulerInitiated)
+                && !matches!(stop.code, crate::store::task::StopCode::ServiceSchedulerInitiated)
             {
                 waiting.push(format!("service {service_name}: task {} stopped: {}", task.id.short(), self.why(task)));
             }
@@ -374,10 +204,7 @@ impl Lens<'_> {
         let ruleset = crate::project::security_groups::filter(name, stack, network, self.observed);
         let zone = crate::project::dns::zone(name, stack, self.observed, self.setting);
         let in_service = stack.tasks.values().filter(|t| t.is_wanted() && t.status == TaskStatus::Running);
-        let mut linked = in_service.map(|task| {
-            let holder = self.observed.running(&self.setting.pause_name(name, &task.id)).map(|(holder, _)| holder);
-            holder.is_some() && network.links.get(&task.eni.id) == Some(&holder)
-        });
+        let mut linked = in_service.map(|task| is_linked(self.observed, self.setting, name, &stack.instances, task));
         network.filter.as_ref() == Some(&ruleset)
             && network.zone.as_ref().map(|(_, z)| z) == Some(&zone)
             && linked.all(|linked| linked)

@@ -7,13 +7,19 @@ pub mod statistics;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use netmodes::bridge::{AttachmentId, PublishedPort};
 use netmodes::ids::EniId;
 use netmodes::security::group::Ruleset;
 use netmodes::vpc::router::Router;
+use serde::{Deserialize, Serialize};
 
+use crate::plan::Setting;
+use crate::project::metadata::Front;
 use crate::project::zone::Zone;
 use crate::runtime::{ContainerState, ObservedContainer};
-use crate::spec::ids::{StackName, TaskId};
+use crate::spec::ids::{InstanceId, StackName, TaskId};
+use crate::spec::task_definition::TransportProtocol;
+use crate::store::state::State;
 
 /// Everything observed.
 #[derive(Debug, Clone, Default)]
@@ -26,8 +32,10 @@ pub struct Observed {
     pub images: BTreeSet<String>,
     /// What is known of each stack's network.
     pub networks: BTreeMap<StackName, ObservedNetwork>,
-    /// Tasks whose addresses have no tracked flow any more.
-    pub forgotten: BTreeSet<TaskId>,
+    /// What is known inside of each container instance.
+    pub instances: BTreeMap<InstanceId, ObservedInstance>,
+    /// ENIs whose addresses have no tracked flow any more.
+    pub forgotten: BTreeSet<EniId>,
     /// Tasks whose containers have left nothing behind: their volumes and their cgroup are gone.
     pub cleared: BTreeSet<TaskId>,
     /// Pulls that run: reference, and where it stands.
@@ -41,7 +49,7 @@ pub struct Observed {
 }
 
 /// The namespace that a holder holds: another run of the same container holds another one (pitfall 10).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HolderId {
     /// Docker's id of the container.
     pub container: String,
@@ -62,6 +70,25 @@ pub struct ObservedNetwork {
     pub links: BTreeMap<EniId, Option<HolderId>>,
     /// What the resolver serves, and which run of the resolver said so.
     pub zone: Option<(HolderId, Zone)>,
+    /// What tasks are answered at 169.254.170.2, and which run of the resolver answers it.
+    pub front: Option<(HolderId, Front)>,
+}
+
+/// What is known of the netns of a container instance.
+#[derive(Debug, Clone, Default)]
+pub struct ObservedInstance {
+    /// Whose netns the rest is about; a change of holder voids it.
+    pub holder: Option<HolderId>,
+    /// Whether its bridge stands, with the settings and the address of the metadata front.
+    pub bridged: bool,
+    /// The host ports that lead to containers.
+    pub ports: Option<BTreeSet<PublishedPort>>,
+    /// Containers on its bridge, and whose netns each link leads to; `None` means seen to be absent.
+    pub attachments: BTreeMap<AttachmentId, Option<HolderId>>,
+    /// Ports that were found to be somebody else's.
+    pub busy_ports: BTreeSet<(TransportProtocol, u16)>,
+    /// What tasks are answered at 169.254.170.2, and which run of the front answers it.
+    pub front: Option<(HolderId, Front)>,
 }
 
 impl Observed {
@@ -70,6 +97,55 @@ impl Observed {
         let container = self.containers.get(docker_name)?;
         let ContainerState::Running { pid } = container.state else { return None };
         Some((HolderId::of(container), pid))
+    }
+
+    /// Has the fronts of some stacks published again: what answers is known no more.
+    pub fn forget_fronts(&mut self, of: impl Fn(&StackName) -> bool) {
+        for (_, network) in self.networks.iter_mut().filter(|(stack, _)| of(stack)) {
+            network.front = None;
+        }
+        // An instance does not say whose it is; one publication more does no harm.
+        for instance in self.instances.values_mut() {
+            instance.front = None;
+        }
+    }
+
+    /// Drops what was seen of tasks, ENIs and instances that are gone, or in the netns of a holder's earlier run.
+    pub fn drop_stale(&mut self, state: &State, setting: &Setting) {
+        let live: BTreeSet<_> = state.stacks().values().flat_map(|s| s.tasks.keys()).collect();
+        self.cleared.retain(|task| live.contains(task));
+        let held: BTreeSet<_> = state.stacks().values().flat_map(|s| s.enis().map(|eni| &eni.id)).collect();
+        self.forgotten.retain(|eni| held.contains(eni));
+        let mut known = BTreeSet::new();
+        for (name, stack) in state.stacks() {
+            let holder = self.running(&setting.vpc_name(name)).map(|(holder, _)| holder);
+            let network = self.networks.entry(name.clone()).or_default();
+            if network.holder != holder {
+                *network = ObservedNetwork { holder, ..ObservedNetwork::default() };
+            }
+            // That something is absent is only of interest while somebody has it.
+            network.links.retain(|eni, link| link.is_some() || held.contains(eni));
+            for id in stack.instances.keys() {
+                let holder = self.running(&setting.instance_name(name, id)).map(|(holder, _)| holder);
+                let seen = self.instances.entry(id.clone()).or_default();
+                if seen.holder != holder {
+                    *seen = ObservedInstance { holder, ..ObservedInstance::default() };
+                }
+                let attached: BTreeSet<_> = stack
+                    .tasks_on(id)
+                    .flat_map(|task| task.attachments().map(|(_, attachment)| &attachment.id))
+                    .collect();
+                seen.attachments.retain(|id, link| link.is_some() || attached.contains(id));
+                known.insert(id);
+            }
+        }
+        self.instances.retain(|id, _| known.contains(id));
+    }
+
+    /// What is known inside of an instance, as long as its holder is still the one that it was seen in.
+    pub fn instance(&self, id: &InstanceId, holder: &str) -> Option<&ObservedInstance> {
+        let (running, _) = self.running(holder)?;
+        self.instances.get(id).filter(|instance| instance.holder.as_ref() == Some(&running))
     }
 
     /// What is known of a stack's network, as long as its holder is still the one that it was seen in.

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::Setting;
+use super::network::is_linked;
 use super::step::Step;
 use crate::observe::Observed;
 use crate::project::security_groups::subnets;
 use crate::spec::ids::StackName;
-use crate::store::state::{StackState, State, TaskStatus};
+use crate::store::state::{EniOwner, StackState, State};
+use crate::store::task::{TaskNetwork, TaskStatus};
 
 /// How bad a violation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,12 +46,13 @@ pub fn state(state: &State) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut enis = BTreeSet::new();
     for (name, stack) in state.stacks() {
-        for task in stack.tasks.values() {
-            if !enis.insert(&task.eni.id) {
-                violations.push(grave(format!("{} of task {} is another task's too", task.eni.id, task.id)));
+        for (attached, owner) in stack.attached() {
+            if !enis.insert(&attached.eni.id) {
+                violations.push(grave(format!("{} of {} is another's too", attached.eni.id, called(owner))));
             }
         }
         leases(name, stack, &mut violations);
+        ports(name, stack, &mut violations);
         for task in stack.tasks.values().filter(|t| t.status != TaskStatus::Stopped) {
             if !stack.services.contains_key(&task.service) {
                 violations.push(Violation {
@@ -66,15 +69,47 @@ pub fn state(state: &State) -> Vec<Violation> {
 fn leases(name: &StackName, stack: &StackState, violations: &mut Vec<Violation>) {
     let subnets = subnets(&stack.record);
     let mut holders = BTreeMap::new();
-    for task in stack.tasks.values().filter(|t| t.holds_lease()) {
-        let subnet = subnets.iter().find(|s| s.id == task.eni.subnet);
-        for address in task.eni.addresses.iter().map(|a| a.address) {
-            if let Some(other) = holders.insert(address, &task.id) {
-                violations.push(grave(format!("{address} in stack {name} is leased to tasks {other} and {}", task.id)));
-            }
+    for (attached, owner) in stack.leased() {
+        let subnet = subnets.iter().find(|s| s.id == attached.eni.subnet);
+        for address in attached.eni.addresses.iter().map(|a| a.address) {
+            let owner = called(owner);
             match subnet {
                 Some(subnet) if subnet.cidr.contains(address) && !subnet.is_reserved(address) => {}
-                _ => violations.push(grave(format!("{address} of task {} is not its subnet's to give", task.id))),
+                _ => violations.push(grave(format!("{address} of {owner} is not its subnet's to give"))),
+            }
+            if let Some(other) = holders.insert(address, owner.clone()) {
+                violations.push(grave(format!("{address} in stack {name} is leased to {other} and {owner}")));
+            }
+        }
+    }
+}
+
+fn called(owner: EniOwner<'_>) -> String {
+    match owner {
+        EniOwner::Task(task) => format!("task {}", task.id),
+        EniOwner::Instance(instance) => format!("instance {}", instance.id),
+    }
+}
+
+/// On an instance every host port and every address of the bridge is one task's.
+fn ports(name: &StackName, stack: &StackState, violations: &mut Vec<Violation>) {
+    for id in stack.instances.keys() {
+        let (mut ports, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+        for task in stack.tasks_on(id) {
+            for (protocol, port) in task.bindings().iter().flat_map(|binding| binding.ports()) {
+                if let Some(other) = ports.insert((protocol, port), &task.id) {
+                    let port = format!("{port}/{}", protocol.as_str());
+                    violations.push(grave(format!(
+                        "host port {port} of instance {id} in stack {name} is of tasks {other} and {}",
+                        task.id
+                    )));
+                }
+            }
+            let TaskNetwork::Bridge { attachments, .. } = &task.network else { continue };
+            for attachment in attachments.values() {
+                if addresses.insert(attachment.address, &attachment.id).is_some() {
+                    violations.push(grave(format!("{} on instance {id} is given twice", attachment.address)));
+                }
             }
         }
     }
@@ -98,11 +133,9 @@ pub fn plan(state: &State, observed: &Observed, setting: &Setting, steps: &[Step
                 }
             }
             Step::StartContainer { stack, task, spec, .. } => {
-                let network = observed.network(stack, &setting.vpc_name(stack));
-                let eni = state.stack(stack).and_then(|s| s.tasks.get(task)).map(|t| &t.eni.id);
-                let linked = eni.and_then(|eni| network.and_then(|n| n.links.get(eni))).and_then(Option::as_ref);
-                let holder = observed.running(&setting.pause_name(stack, task)).map(|(holder, _)| holder);
-                if linked.is_none() || linked != holder.as_ref() {
+                let Some(in_stack) = state.stack(stack) else { continue };
+                let Some(task) = in_stack.tasks.get(task) else { continue };
+                if !is_linked(observed, setting, stack, &in_stack.instances, task) {
                     violations.push(grave(format!("container {} would start without a network", spec.name)));
                 }
             }

@@ -1,16 +1,22 @@
 //! The containers of a stack as Docker is told them, and what a container of a task waits for (reference 1.2, 1.4, 2.4).
 
-use netmodes::vpc::eni::{private_dns_name, private_domain};
+use std::net::IpAddr;
 
+use netmodes::vpc::eni::{Eni, private_dns_name, private_domain};
+
+use super::step::FrontPlace;
 use super::{Setting, mounts};
+use crate::project::metadata::{self, METADATA_ADDRESS};
 use crate::project::security_groups::router;
 use crate::runtime::cgroup::quota_us;
 use crate::runtime::labels::{EcsLabels, Labels, Role};
 use crate::runtime::{ContainerSpec, Device, HealthCheck, LogFiles, Mount, Network, Ulimit};
-use crate::spec::ids::{StackName, arn};
+use crate::spec::ids::{ContainerName, InstanceId, StackName, arn};
 use crate::spec::service::LaunchType;
 use crate::spec::task_definition::{self as spec, Condition, ContainerDefinition, Dependency, IpcMode, PidMode};
-use crate::store::state::{StackRecord, Task};
+use crate::store::instance::Instance;
+use crate::store::state::StackRecord;
+use crate::store::task::{Task, TaskNetwork};
 
 /// Where the binary is in our own image.
 const BINARY: &str = "/ecsnet";
@@ -36,10 +42,34 @@ pub fn resolver(stack: &StackName, vpc_id: &str, image: &str, setting: &Setting)
     spec.labels = labels.encode();
     spec.network = Network::JoinContainer(vpc_id.to_owned());
     spec.entry_point = Some(vec![BINARY.into(), "resolver".into(), "--dir".into(), RESOLVER_DIR.into()]);
+    // Not read by anybody: one that was made before it was the VPC's front too is another container by this, and is replaced.
+    spec.environment = vec![("ECSNET_FRONT".into(), METADATA_ADDRESS.into())];
     spec.mounts = vec![Mount::new(setting.resolver_dir(stack).to_string_lossy(), RESOLVER_DIR, false)];
     spec.read_only = true;
     spec.cap_drop = vec!["ALL".into()];
     spec.cap_add = vec!["NET_BIND_SERVICE".into()];
+    spec.stop_timeout = Some(2);
+    spec
+}
+
+/// What answers at 169.254.170.2 in an instance's netns, joined by its holder's id, so that another holder means another one.
+pub fn front(
+    stack: &StackName,
+    instance: &InstanceId,
+    holder_id: &str,
+    image: &str,
+    setting: &Setting,
+) -> ContainerSpec {
+    let mut labels = Labels::new(&setting.owner, Role::Front);
+    labels.stack = Some(stack.as_str().to_owned());
+    let mut spec = ContainerSpec::new(setting.front_name(stack, instance), image, Role::Front);
+    spec.labels = labels.encode();
+    spec.network = Network::JoinContainer(holder_id.to_owned());
+    spec.entry_point = Some(vec![BINARY.into(), "metadata".into(), "--dir".into(), RESOLVER_DIR.into()]);
+    let dir = setting.front_dir(stack, &FrontPlace::Instance(instance.clone()));
+    spec.mounts = vec![Mount::new(dir.to_string_lossy(), RESOLVER_DIR, false)];
+    spec.read_only = true;
+    spec.cap_drop = vec!["ALL".into()];
     spec.stop_timeout = Some(2);
     spec
 }
@@ -52,20 +82,14 @@ pub fn task_pause(
     image: &str,
     setting: &Setting,
 ) -> ContainerSpec {
-    let region = &record.spec.region;
     let mut labels = Labels::new(&setting.owner, Role::Pause);
     labels.stack = Some(stack.as_str().to_owned());
     labels.task = Some(task.id.as_str().to_owned());
-    labels.eni = Some(task.eni.id.clone());
+    labels.eni = task.eni().map(|eni| eni.id.clone());
     let mut spec = ContainerSpec::new(setting.pause_name(stack, &task.id), image, Role::Pause);
     spec.labels = labels.encode();
     spec.network = Network::None;
-    let names =
-        task.eni.addresses.iter().filter_map(|a| private_dns_name(a.address, region).map(|name| (name, a.address)));
-    spec.extra_hosts = names.collect();
-    spec.hostname = spec.extra_hosts.first().map(|(name, _)| name.clone());
-    spec.dns = router(record).resolver_addresses().into_iter().take(1).collect();
-    spec.dns_search = vec![private_domain(region)];
+    name_by_eni(&mut spec, record, task.eni());
     spec.cgroup_parent = setting.cgroup_of(task).map(|cgroup| cgroup.parent);
     if task.definition.ipc_mode == Some(IpcMode::Task) {
         // Its /dev/shm is everybody's, so it is as large as the largest that one of them asks for.
@@ -74,6 +98,79 @@ pub fn task_pause(
         spec.shared_memory_mib = sizes.max().map(i64::from);
     }
     pause(&mut spec);
+    spec
+}
+
+/// The three files of what has an ENI of its own: its private name, and the VPC's resolver (1.4).
+fn name_by_eni(spec: &mut ContainerSpec, record: &StackRecord, eni: Option<&Eni>) {
+    let region = &record.spec.region;
+    let addresses = eni.into_iter().flat_map(|eni| &eni.addresses);
+    let names = addresses.filter_map(|a| private_dns_name(a.address, region).map(|name| (name, a.address)));
+    spec.extra_hosts = names.collect();
+    spec.hostname = spec.extra_hosts.first().map(|(name, _)| name.clone());
+    spec.dns = router(record).resolver_addresses().into_iter().take(1).collect();
+    spec.dns_search = vec![private_domain(region)];
+}
+
+/// The container that holds the netns of a container instance. Its three files are those of host-mode tasks.
+pub fn instance(
+    stack: &StackName,
+    record: &StackRecord,
+    instance: &Instance,
+    image: &str,
+    setting: &Setting,
+) -> ContainerSpec {
+    let mut labels = Labels::new(&setting.owner, Role::Instance);
+    labels.stack = Some(stack.as_str().to_owned());
+    labels.eni = Some(instance.network.eni.id.clone());
+    let mut spec = ContainerSpec::new(setting.instance_name(stack, &instance.id), image, Role::Instance);
+    spec.labels = labels.encode();
+    spec.network = Network::None;
+    name_by_eni(&mut spec, record, Some(&instance.network.eni));
+    pause(&mut spec);
+    spec
+}
+
+/// The container that holds the netns of one container of a task in bridge mode, with that container's three files: links
+/// are lines of its hosts file (1.7).
+pub fn container_pause(
+    stack: &StackName,
+    record: &StackRecord,
+    task: &Task,
+    container: &ContainerName,
+    image: &str,
+    setting: &Setting,
+) -> ContainerSpec {
+    let mut labels = Labels::new(&setting.owner, Role::Pause);
+    labels.stack = Some(stack.as_str().to_owned());
+    labels.task = Some(task.id.as_str().to_owned());
+    labels.container = Some(container.as_str().to_owned());
+    let mut spec = ContainerSpec::new(setting.container_pause_name(stack, &task.id, container), image, Role::Pause);
+    spec.labels = labels.encode();
+    spec.network = Network::None;
+    spec.cgroup_parent = setting.cgroup_of(task).map(|cgroup| cgroup.parent);
+    pause(&mut spec);
+    let Some(definition) = task.definition.container(container) else { return spec };
+    let TaskNetwork::Bridge { attachments, .. } = &task.network else { return spec };
+    let own = attachments.get(container).map(|a| IpAddr::V4(a.address));
+    // Docker names a container without a host name after its id, of which it writes the first twelve digits.
+    spec.hostname = Some(definition.hostname.clone().unwrap_or_else(|| task.id.as_str().chars().take(12).collect()));
+    spec.extra_hosts.extend(spec.hostname.clone().zip(own));
+    for link in &definition.links {
+        let Some(target) = attachments.get(&link.container_name) else { continue };
+        let names = link.alias.iter().cloned().chain([link.container_name.as_str().to_owned()]);
+        spec.extra_hosts.extend(names.map(|name| (name, IpAddr::V4(target.address))));
+    }
+    let extra = definition.extra_hosts.iter();
+    spec.extra_hosts.extend(extra.filter_map(|(name, address)| Some((name.clone(), address.parse().ok()?))));
+    spec.dns = definition.dns_servers.iter().filter_map(|server| server.parse().ok()).collect();
+    if spec.dns.is_empty() {
+        spec.dns = router(record).resolver_addresses().into_iter().take(1).collect();
+    }
+    spec.dns_search = definition.dns_search_domains.clone();
+    if spec.dns_search.is_empty() {
+        spec.dns_search = vec![private_domain(&record.spec.region)];
+    }
     spec
 }
 
@@ -89,17 +186,16 @@ pub fn app(
     stack: &StackName,
     record: &StackRecord,
     task: &Task,
-    launch_type: LaunchType,
     definition: &ContainerDefinition,
     own_image: &str,
     setting: &Setting,
 ) -> ContainerSpec {
-    let region = &record.spec.region;
+    let (region, launch_type) = (&record.spec.region, task.launch_type);
     let mut labels = Labels::new(&setting.owner, Role::App);
     labels.stack = Some(stack.as_str().to_owned());
     labels.task = Some(task.id.as_str().to_owned());
     labels.container = Some(definition.name.as_str().to_owned());
-    labels.eni = Some(task.eni.id.clone());
+    labels.eni = task.eni().map(|eni| eni.id.clone());
     labels.ecs = Some(EcsLabels {
         task_arn: arn::task(region, stack, &task.id),
         container_name: definition.name.as_str().to_owned(),
@@ -111,8 +207,8 @@ pub fn app(
         ContainerSpec::new(setting.app_name(stack, &task.id, &definition.name), &definition.image, Role::App);
     spec.labels = labels.encode();
     spec.docker_labels = definition.docker_labels.clone();
+    spec.network = network_of(stack, task, definition, setting);
     let pause_name = setting.pause_name(stack, &task.id);
-    spec.network = Network::JoinContainer(pause_name.clone());
     spec.cgroup_parent = setting.cgroup_of(task).map(|cgroup| cgroup.parent);
     if definition.stub {
         spec.image = own_image.to_owned();
@@ -133,7 +229,7 @@ pub fn app(
     spec.entry_point = definition.entry_point.clone();
     spec.working_directory = definition.working_directory.clone();
     spec.user = definition.user.clone();
-    spec.environment = environment(definition, region, launch_type);
+    spec.environment = environment(task, definition, region);
     spec.secrets = definition.secrets.iter().map(|s| (s.name.clone(), s.value_from.clone())).collect();
     // 0 or absent means two shares (2.2), the least that Docker takes.
     spec.cpu_shares = Some(i64::from(definition.cpu.clamp(2, 262_144)));
@@ -176,6 +272,20 @@ pub fn app(
     spec.tmpfs = definition.tmpfs.iter().map(|t| (t.container_path.clone(), tmpfs_options(t))).collect();
     spec.log_files = log_files(definition);
     spec
+}
+
+/// Which netns a container of a task lives in (1.1).
+fn network_of(stack: &StackName, task: &Task, definition: &ContainerDefinition, setting: &Setting) -> Network {
+    match (&task.network, &task.instance) {
+        (TaskNetwork::Awsvpc(_), _) => Network::JoinContainer(setting.pause_name(stack, &task.id)),
+        (TaskNetwork::Bridge { attachments, .. }, _) if attachments.contains_key(&definition.name) => {
+            Network::JoinContainer(setting.container_pause_name(stack, &task.id, &definition.name))
+        }
+        (TaskNetwork::Host { .. }, Some(instance)) if !definition.disable_networking => {
+            Network::JoinContainer(setting.instance_name(stack, instance))
+        }
+        _ => Network::None,
+    }
 }
 
 /// Those of the definition; Fargate has a default for `nofile` (2.2).
@@ -234,10 +344,10 @@ fn size_mib(text: &str) -> Option<u32> {
     u32::try_from(bytes.div_ceil(1 << 20)).ok().map(|mib| mib.max(1))
 }
 
-/// What the task definition says, with what ECS adds (2.6). The metadata variables come with the endpoint they name.
-fn environment(definition: &ContainerDefinition, region: &str, launch_type: LaunchType) -> Vec<(String, String)> {
+/// What the task definition says, with what ECS adds (2.6).
+fn environment(task: &Task, definition: &ContainerDefinition, region: &str) -> Vec<(String, String)> {
     // A process that is given a name twice sees the first of the two, and Docker does not settle it.
-    let mut environment: Vec<(String, String)> = Vec::with_capacity(definition.environment.len() + 3);
+    let mut environment: Vec<(String, String)> = Vec::with_capacity(definition.environment.len() + 7);
     for (name, value) in &definition.environment {
         match environment.iter_mut().find(|(n, _)| n == name) {
             Some((_, earlier)) => earlier.clone_from(value),
@@ -247,18 +357,10 @@ fn environment(definition: &ContainerDefinition, region: &str, launch_type: Laun
     let is_set = |name: &str| {
         definition.environment.iter().any(|(n, _)| n == name) || definition.secrets.iter().any(|s| s.name == name)
     };
-    let execution = match launch_type {
-        LaunchType::Fargate => "AWS_ECS_FARGATE",
-        LaunchType::Ec2 => "AWS_ECS_EC2",
-    };
-    if !is_set("AWS_EXECUTION_ENV") {
-        environment.push(("AWS_EXECUTION_ENV".into(), execution.into()));
-    }
-    // Both are left out when the user sets either one.
-    if !is_set("AWS_REGION") && !is_set("AWS_DEFAULT_REGION") {
-        environment.push(("AWS_REGION".into(), region.to_owned()));
-        environment.push(("AWS_DEFAULT_REGION".into(), region.to_owned()));
-    }
+    let endpoint = task.endpoints.get(&definition.name).map(String::as_str).unwrap_or_default();
+    let credentials = task.definition.task_role_arn.as_ref().map(|_| task.credentials_id.as_str());
+    let of_ecs = metadata::environment(endpoint, credentials, task.launch_type, region, is_set);
+    environment.extend(of_ecs.into_iter().filter(|(name, _)| !is_set(name)));
     environment
 }
 
@@ -278,8 +380,8 @@ pub fn readiness(task: &Task, definition: &ContainerDefinition, now: jiff::Times
     let mut waiting = None;
     // Docker takes mounts over from a container that is there (2.4); here it is there once it was started.
     let implied = definition.volumes_from.iter();
-    let implied =
-        implied.map(|f| Dependency { container_name: f.source_container.clone(), condition: Condition::Start });
+    let implied = implied.map(|f| &f.source_container).chain(definition.links.iter().map(|l| &l.container_name));
+    let implied = implied.map(|name| Dependency { container_name: name.clone(), condition: Condition::Start });
     for dependency in definition.depends_on.iter().cloned().chain(implied) {
         let name = &dependency.container_name;
         let record = task.container(name);

@@ -7,7 +7,7 @@ use crate::observe::Observed;
 use crate::runtime::{Health, ObservedContainer};
 use crate::spec::ids::StackName;
 use crate::spec::task_definition::ContainerDefinition;
-use crate::store::state::{Task, TaskStatus};
+use crate::store::task::{Task, TaskStatus};
 
 /// `healthStatus` of a task or container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Fresh ids for a plan: random, but from a generator that the caller brings, so that a plan can be repeated.
 
+use netmodes::bridge::AttachmentId;
 use netmodes::ids::{EniId, GroupId, SubnetId, VpcId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::spec::ids::{DeploymentId, TaskId};
+use crate::spec::ids::{DeploymentId, InstanceId, TaskId};
 
 /// A source of ids.
 #[derive(Debug)]
@@ -23,6 +24,31 @@ impl Ids {
     /// 32 hex digits.
     pub fn task(&mut self) -> TaskId {
         TaskId::from_bits(self.bits())
+    }
+
+    /// 32 hex digits.
+    pub fn instance(&mut self) -> InstanceId {
+        InstanceId::from_bits(self.bits())
+    }
+
+    /// `i-` and 17 hex digits.
+    pub fn ec2_instance(&mut self) -> String {
+        format!("i-{:017x}", self.bits() >> 60)
+    }
+
+    /// Of a container's link to its instance's bridge.
+    pub fn attachment(&mut self) -> AttachmentId {
+        AttachmentId::from_bits(self.bits())
+    }
+
+    /// 32 hex digits that nobody can guess, as far as the seed cannot be.
+    pub fn secret(&mut self) -> String {
+        format!("{:032x}", self.bits())
+    }
+
+    /// One of `count` at random; 0 when there is none.
+    pub fn choice(&mut self, count: usize) -> usize {
+        if count == 0 { 0 } else { (self.0.next_u64() % count as u64) as usize }
     }
 
     /// `ecs-svc/…`.

@@ -8,7 +8,12 @@ pub mod check;
 pub mod containers;
 pub mod health;
 pub mod ids;
+mod instance_steps;
+pub mod instances;
+pub mod launch;
 pub mod mounts;
+pub mod network;
+mod network_steps;
 pub mod placement;
 pub mod restart;
 pub mod services;
@@ -20,6 +25,7 @@ pub mod up;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,11 +34,13 @@ use jiff::Timestamp;
 
 use crate::observe::Observed;
 use crate::plan::ids::Ids;
-use crate::plan::step::Step;
+use crate::plan::step::{FrontPlace, Step};
 use crate::runtime::cgroup::{Cgroups, TaskCgroup};
 use crate::runtime::names::{ContainerName, Part, TaskDigits};
-use crate::spec::ids::{ContainerName as Container, StackName, TaskId};
-use crate::store::state::{State, Task};
+use crate::spec::ids::{ContainerName as Container, InstanceId, StackName, TaskId};
+use crate::spec::task_definition::{IpcMode, PidMode};
+use crate::store::state::State;
+use crate::store::task::{Task, TaskNetwork};
 
 /// Rounds of deciding at one moment; what is left after them is decided a moment later.
 const MOST_ROUNDS: u32 = 16;
@@ -76,6 +84,57 @@ impl Setting {
         }
     }
 
+    /// The name in Docker of the container that holds the netns of one container of a task, in bridge mode.
+    pub fn container_pause_name(&self, stack: &StackName, task: &TaskId, container: &Container) -> String {
+        match TaskDigits::new(task.as_str()) {
+            Some(digits) => self.name(stack, Part::ContainerPause(digits, container.as_str().to_owned())),
+            None => String::new(),
+        }
+    }
+
+    /// The name in Docker of the container that holds the netns of a container instance.
+    pub fn instance_name(&self, stack: &StackName, instance: &InstanceId) -> String {
+        self.name(stack, Part::Instance(instance.as_str().to_owned()))
+    }
+
+    /// The name in Docker of what answers at 169.254.170.2 in the netns of a container instance.
+    pub fn front_name(&self, stack: &StackName, instance: &InstanceId) -> String {
+        self.name(stack, Part::Front(instance.as_str().to_owned()))
+    }
+
+    /// The names in Docker of the holders of a task: of its netns in awsvpc, of that of each container in bridge mode; and
+    /// where it has no holder of the whole, one for the processes or the memory that its containers share.
+    pub fn holders_of(&self, stack: &StackName, task: &Task) -> Vec<String> {
+        let attachments = match &task.network {
+            TaskNetwork::Bridge { attachments, .. } => Some(attachments),
+            _ => None,
+        };
+        let shares = task.definition.pid_mode == Some(PidMode::Task) || task.definition.ipc_mode == Some(IpcMode::Task);
+        let whole = task.eni().is_some() || shares;
+        let whole = whole.then(|| self.pause_name(stack, &task.id));
+        let each = attachments.into_iter().flat_map(BTreeMap::keys);
+        whole.into_iter().chain(each.map(|name| self.container_pause_name(stack, &task.id, name))).collect()
+    }
+
+    /// The name in Docker of the container in whose netns a task is looked at from inside: the first of its containers that
+    /// has one, in the order of the definition.
+    pub fn netns_of(&self, stack: &StackName, task: &Task) -> Option<String> {
+        let mut names = task.definition.container_definitions.iter().map(|c| &c.name);
+        names.find_map(|name| self.netns_of_container(stack, task, name))
+    }
+
+    /// The name in Docker of the container in whose netns a container of a task is; none for one without a network.
+    pub fn netns_of_container(&self, stack: &StackName, task: &Task, container: &Container) -> Option<String> {
+        match &task.network {
+            TaskNetwork::Awsvpc(_) => Some(self.pause_name(stack, &task.id)),
+            TaskNetwork::Bridge { attachments, .. } => {
+                attachments.contains_key(container).then(|| self.container_pause_name(stack, &task.id, container))
+            }
+            TaskNetwork::Host { .. } => Some(self.instance_name(stack, task.instance.as_ref()?)),
+            TaskNetwork::None => Some(self.app_name(stack, &task.id, container)),
+        }
+    }
+
     /// The name in Docker of a task's container.
     pub fn app_name(&self, stack: &StackName, task: &TaskId, container: &Container) -> String {
         match TaskDigits::new(task.as_str()) {
@@ -114,6 +173,16 @@ impl Setting {
         self.data_dir.join("stacks").join(stack.as_str()).join("resolver")
     }
 
+    /// A front's directory, on the host: beside the resolver's documents for a VPC, whose resolver is its front too.
+    pub fn front_dir(&self, stack: &StackName, place: &FrontPlace) -> PathBuf {
+        match place {
+            FrontPlace::Vpc => self.resolver_dir(stack).join("front"),
+            FrontPlace::Instance(id) => {
+                self.data_dir.join("stacks").join(stack.as_str()).join("fronts").join(id.as_str())
+            }
+        }
+    }
+
     /// Where the last lines of containers that are gone are kept, on the host.
     pub fn logs_dir(&self, stack: &StackName) -> PathBuf {
         self.data_dir.join("stacks").join(stack.as_str()).join("logs")
@@ -141,6 +210,7 @@ pub fn plan(state: &mut State, observed: &Observed, setting: &Setting, now: Time
         // What is decided about a service moves its tasks, and the other way round; no event would ask again.
         for round in 1.. {
             let before = state.edits();
+            instances::advance(state, stack, observed, setting, now, ids, &mut wake);
             tasks::advance(state, stack, observed, setting, now, ids, &mut wake);
             services::schedule(state, stack, observed, setting, now, ids, &mut wake);
             if state.edits() == before {

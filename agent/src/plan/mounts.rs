@@ -9,7 +9,7 @@ use crate::runtime::{Mount, NewVolume};
 use crate::spec::ids::StackName;
 use crate::spec::task_definition::ContainerDefinition;
 use crate::spec::volume::{Volume, VolumeScope, VolumeSource};
-use crate::store::state::Task;
+use crate::store::task::Task;
 
 /// A container's mounts, in the order of its mount points.
 pub fn of_container(setting: &Setting, stack: &StackName, task: &Task, definition: &ContainerDefinition) -> Vec<Mount> {

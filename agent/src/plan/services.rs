@@ -1,18 +1,20 @@
 //! The service scheduler: how many tasks of which deployment, where, and which ones go (reference 3.2, 3.5–3.9).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use netmodes::vpc::eni::{Eni, EniAddress, MacAddress};
 
 use super::health::{self, Counts, HealthStatus};
 use super::ids::Ids;
-use super::{Setting, Wake};
+use super::launch::{self, Launcher, Refusal};
+use super::placement::{self, Placed};
+use super::{Setting, Wake, instances};
 use crate::observe::Observed;
-use crate::project::security_groups::subnets;
-use crate::spec::ids::{ServiceName, StackName, TaskId};
-use crate::store::state::{Deployment, Rollout, State, Stop, StopCode, Task, TaskStatus};
+use crate::spec::ids::{InstanceId, ServiceName, StackName, TaskId};
+use crate::spec::service::SchedulingStrategy;
+use crate::store::instance::InstanceStatus;
+use crate::store::state::{Deployment, Rollout, State};
+use crate::store::task::{Stop, StopCode, Task, TaskStatus};
 
 /// The least and the most failures at which the circuit breaker opens (3.3).
 const BREAKER_BOUNDS: (u32, u32) = (3, 200);
@@ -31,6 +33,21 @@ pub fn schedule(
     let services: Vec<ServiceName> = in_stack.services.keys().cloned().collect();
     for service in services {
         Scheduler { state, stack, service: &service, observed, setting, now, ids, wake }.run();
+    }
+    end_retiring(state, stack);
+}
+
+/// Once no task of an earlier deployment is left, no rule of an earlier network mode is needed.
+fn end_retiring(state: &mut State, stack: &StackName) {
+    let Some(in_stack) = state.stack(stack).filter(|s| !s.record.retiring.is_empty()) else { return };
+    let is_current = |task: &Task| {
+        let service = in_stack.services.get(&task.service);
+        service.and_then(|s| s.primary()).is_some_and(|primary| primary.id == task.deployment)
+    };
+    if in_stack.tasks.values().all(|task| task.status == TaskStatus::Stopped || is_current(task)) {
+        let mut record = in_stack.record.clone();
+        record.retiring.clear();
+        state.put_stack(stack, record);
     }
 }
 
@@ -55,7 +72,10 @@ struct Counted {
     unhealthy: bool,
     /// RUNNING, healthy or not.
     running: bool,
+    /// Neither scale in nor a deployment stops it (3.11).
+    protected: bool,
     zone: String,
+    instance: Option<InstanceId>,
     created_at: Timestamp,
 }
 
@@ -65,12 +85,20 @@ impl Scheduler<'_> {
             return;
         };
         let Some(primary) = service.primary().cloned() else { return };
-        let tasks = self.count(&primary);
+        let mut tasks = self.count(&primary);
         if service.leaving {
             self.drain(&primary, &tasks);
             return;
         }
-        let desired = service.desired_count;
+        let daemon = self.daemon_targets(&primary);
+        if let Some(targets) = &daemon {
+            // What is on an instance that drains stays to the last (3.5); what is where it should not be is replaced by nothing.
+            tasks.retain(|task| !self.is_on_draining(task));
+            for task in &mut tasks {
+                task.primary &= task.instance.as_ref().is_some_and(|id| targets.contains(id));
+            }
+        }
+        let desired = daemon.as_ref().map_or(service.desired_count, |targets| targets.len() as u32);
         let bounds = primary.service.deployment_configuration;
         let part = |percent: u32| u64::from(desired) * u64::from(percent);
         let lower = u32::try_from(part(bounds.minimum_healthy_percent).div_ceil(100)).unwrap_or(u32::MAX);
@@ -83,7 +111,7 @@ impl Scheduler<'_> {
         if self.breaker_opens(&service.deployments, desired) {
             return;
         }
-        self.start(&primary, &tasks, desired, upper, service.next_start);
+        self.start(&primary, &tasks, desired, upper, service.next_start, daemon.as_deref());
         self.stop(&primary, &tasks, desired, lower, upper);
         self.settle(&primary, &tasks, desired, upper, lower, service.steady);
     }
@@ -109,15 +137,42 @@ impl Scheduler<'_> {
             }
             counted.push(Counted {
                 id: task.id.clone(),
-                primary: task.deployment == primary.id,
+                primary: task.deployment == primary.id && !self.is_moving(task, primary),
                 healthy,
                 unhealthy: fails && grace_ends <= self.now,
                 running: task.status == TaskStatus::Running,
+                protected: task.protected_until.is_some_and(|until| until > self.now),
                 zone: task.availability_zone.clone(),
+                instance: task.instance.clone(),
                 created_at: task.created_at,
             });
         }
         counted
+    }
+
+    /// Whether a task of the newest deployment is to be replaced elsewhere: its instance drains, or goes.
+    fn is_moving(&self, task: &Task, primary: &Deployment) -> bool {
+        let Some(stack) = self.state.stack(self.stack) else { return false };
+        let instance = task.instance.as_ref().and_then(|id| stack.instances.get(id));
+        let is_daemon = primary.service.scheduling_strategy == SchedulingStrategy::Daemon;
+        // Tasks of a DAEMON service stay on an instance that drains to the last (3.5).
+        instance.is_some_and(|i| i.leaving || (i.status == InstanceStatus::Draining && !is_daemon))
+    }
+
+    fn is_on_draining(&self, task: &Counted) -> bool {
+        let instances = self.state.stack(self.stack).map(|stack| &stack.instances);
+        let instance = task.instance.as_ref().and_then(|id| instances?.get(id));
+        instance.is_some_and(|instance| instance.status == InstanceStatus::Draining)
+    }
+
+    /// The instances that each have a task of a DAEMON service; `None` for any other service.
+    fn daemon_targets(&self, primary: &Deployment) -> Option<Vec<InstanceId>> {
+        let service = &primary.service;
+        if service.scheduling_strategy != SchedulingStrategy::Daemon {
+            return None;
+        }
+        let stack = self.state.stack(self.stack)?;
+        Some(launch::daemon_targets(stack, self.observed, service))
     }
 
     /// DeleteService by force: everything stops, and the service goes when its tasks have.
@@ -180,9 +235,20 @@ impl Scheduler<'_> {
         desired: u32,
         upper: u32,
         next_start: Option<Timestamp>,
+        daemon: Option<&[InstanceId]>,
     ) {
         let good = tasks.iter().filter(|t| t.primary && !t.unhealthy).count() as u32;
         let wanted = desired.saturating_sub(good).min(upper.saturating_sub(tasks.len() as u32));
+        // Of a DAEMON service each task has its place; others go wherever placement says.
+        let places: Vec<Option<InstanceId>> = match daemon {
+            None => vec![None; wanted as usize],
+            Some(targets) => {
+                let has = |id: &&InstanceId| {
+                    tasks.iter().any(|t| t.primary && !t.unhealthy && t.instance.as_ref() == Some(*id))
+                };
+                targets.iter().filter(|id| !has(id)).cloned().map(Some).collect()
+            }
+        };
         if wanted == 0 {
             return;
         }
@@ -192,115 +258,58 @@ impl Scheduler<'_> {
             self.wake.at(at);
             return;
         }
-        let mut started = Vec::new();
-        let mut leased: BTreeSet<IpAddr> = self.state.stack(self.stack).map_or_else(BTreeSet::new, |stack| {
-            let holding = stack.tasks.values().filter(|t| t.holds_lease());
-            holding.flat_map(|t| t.eni.addresses.iter().map(|a| a.address)).collect()
-        });
         let mut in_zone: BTreeMap<String, usize> = BTreeMap::new();
-        for task in tasks {
+        // Tasks of an earlier deployment go soon: counted, they would leave the new ones uneven.
+        for task in tasks.iter().filter(|t| t.primary) {
             *in_zone.entry(task.zone.clone()).or_default() += 1;
         }
-        for _ in 0..wanted {
-            match self.place(primary, &leased, &in_zone) {
-                Some(task) => {
-                    started.push(task.id.clone());
-                    leased.extend(task.eni.addresses.iter().map(|a| a.address));
-                    *in_zone.entry(task.availability_zone.clone()).or_default() += 1;
-                    self.state.put_task(self.stack, task);
-                }
-                None => {
-                    self.event_once(format!(
-                        "(service {}) was unable to place a task. Reason: InsufficientFreeAddressesInSubnet: its subnets have no free address left.",
-                        self.service
-                    ));
+        let Some(stack) = self.state.stack(self.stack) else { return };
+        let mut launcher = Launcher::new(stack, self.observed, in_zone);
+        let mut started = Vec::new();
+        let mut refused = None;
+        for on in places.into_iter().take(wanted as usize) {
+            match launcher.launch(self.state, self.stack, primary, on.as_ref(), self.now, self.ids) {
+                Ok(task) => started.push(format!("(task {})", task.id)),
+                // Of a DAEMON service each task has one place only: another one may have room.
+                Err(refusal) if daemon.is_some() => refused = Some(refusal),
+                Err(refusal) => {
+                    refused = Some(refusal);
                     break;
                 }
             }
         }
         if !started.is_empty() {
-            let names: Vec<String> = started.iter().map(|id| format!("(task {id})")).collect();
-            self.event(format!("(service {}) has started {} tasks: {}.", self.service, started.len(), names.join(" ")));
+            self.event(format!(
+                "(service {}) has started {} tasks: {}.",
+                self.service,
+                started.len(),
+                started.join(" ")
+            ));
         }
-    }
-
-    /// A new task in the zone that has the fewest, with a lease of its own; `None` when every subnet is full.
-    fn place(
-        &mut self,
-        deployment: &Deployment,
-        leased: &BTreeSet<IpAddr>,
-        in_zone: &BTreeMap<String, usize>,
-    ) -> Option<Task> {
-        let record = &self.state.stack(self.stack)?.record;
-        let by_id = subnets(record);
-        let mut candidates: Vec<_> =
-            record.spec.vpc.subnets.iter().filter(|s| deployment.service.subnets.contains(&s.name)).collect();
-        candidates.sort_by_key(|s| in_zone.get(s.availability_zone.as_str()).copied().unwrap_or(0));
-        let (named, subnet, address) = candidates.into_iter().find_map(|named| {
-            let subnet_record = record.subnets.get(&named.name)?;
-            let subnet = by_id.iter().find(|s| s.id == subnet_record.id)?;
-            let address = subnet.next_address(leased, subnet_record.last_leased)?;
-            Some((named, subnet, address))
-        })?;
-        let eni_id = self.ids.eni();
-        let groups: Vec<_> =
-            deployment.service.security_groups.iter().filter(|g| record.groups.contains_key(*g)).cloned().collect();
-        let eni = Eni {
-            mac: MacAddress::of_eni(&eni_id),
-            id: eni_id,
-            subnet: subnet.id.clone(),
-            addresses: vec![EniAddress { address, prefix: subnet.cidr.prefix(), gateway: subnet.gateway() }],
-            groups: groups.iter().filter_map(|g| record.groups.get(g).cloned()).collect(),
-            source_check: true,
-        };
-        let task = Task {
-            id: self.ids.task(),
-            service: self.service.clone(),
-            deployment: deployment.id.clone(),
-            revision: deployment.revision,
-            definition: deployment.service.task_definition.clone(),
-            subnet: named.name.clone(),
-            availability_zone: named.availability_zone.clone(),
-            eni,
-            attachment: self.ids.uuid(),
-            groups,
-            registers: deployment.service.discovery.is_some(),
-            status: TaskStatus::Provisioning,
-            stop: None,
-            containers: BTreeMap::new(),
-            ran: false,
-            was_healthy: false,
-            created_at: self.now,
-            started_at: None,
-            stopped_at: None,
-            version: 1,
-        };
-        self.state.lease(self.stack, &task.subnet, address);
-        Some(task)
+        if let Some(refusal) = refused {
+            // One more instance would be one more place of a DAEMON service, and help none of the others.
+            let grown = daemon.is_none()
+                && matches!(refusal, Refusal::NoInstance(_))
+                && instances::grow(self.state, self.stack, &primary.service, self.ids);
+            if !grown {
+                self.event_once(refusal.event(self.service.as_str()));
+            }
+        }
     }
 
     fn stop(&mut self, primary: &Deployment, tasks: &[Counted], desired: u32, lower: u32, upper: u32) {
         let scaling = format!("Scaling activity initiated by (deployment {})", primary.id);
         let mut healthy = tasks.iter().filter(|t| t.healthy).count() as u32;
 
-        // Of the primary deployment, what is more than desired: those that are not up first, then from the fullest zone.
-        let mut surplus: Vec<&Counted> = Vec::new();
-        let mut current: Vec<&Counted> = tasks.iter().filter(|t| t.primary && !t.unhealthy).collect();
-        while current.len() as u32 > desired {
-            let crowd = |zone: &str| current.iter().filter(|t| t.zone == zone).count();
-            let choice = current
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, t)| (t.healthy, t.running, std::cmp::Reverse(crowd(&t.zone)), t.created_at, &t.id));
-            let Some((index, _)) = choice else { break };
-            let gone = current.swap_remove(index);
-            healthy -= u32::from(gone.healthy);
-            surplus.push(gone);
-        }
+        // Of the primary deployment, what is more than desired: those that are not up first, then so that what is left is
+        // as placement would have it (3.5).
+        let current: Vec<&Counted> = tasks.iter().filter(|t| t.primary && !t.unhealthy).collect();
+        let mut surplus = self.surplus(primary, &current, desired);
+        healthy -= surplus.iter().filter(|t| t.healthy).count() as u32;
 
         // Of older deployments, as many as the lower bound leaves. One that fails or is not up keeps up no bound; one that
         // is up and has not counted as healthy yet serves all the same, until others do.
-        let mut old: Vec<&Counted> = tasks.iter().filter(|t| !t.primary).collect();
+        let mut old: Vec<&Counted> = tasks.iter().filter(|t| !t.primary && !t.protected).collect();
         old.sort_by_key(|t| (t.healthy, t.created_at));
         for task in old {
             let serves = task.running && !task.unhealthy;
@@ -337,6 +346,31 @@ impl Scheduler<'_> {
             self.event(format!("(service {}) (task {}) failed container health checks.", self.service, task.id));
         }
         self.stop_tasks(&failing, "Task failed container health checks");
+    }
+
+    /// Which of `current` go so that `desired` are left; protected ones stay.
+    fn surplus<'t>(&mut self, primary: &Deployment, current: &[&'t Counted], desired: u32) -> Vec<&'t Counted> {
+        let count = current.len().saturating_sub(desired as usize);
+        let Some(stack) = self.state.stack(self.stack).filter(|_| count > 0) else { return Vec::new() };
+        let launcher = Launcher::new(stack, self.observed, BTreeMap::new());
+        let candidates = launcher.candidates();
+        let (cpu, memory) = placement::resources_of(&primary.service.task_definition);
+        let may_go: Vec<&Counted> = current.iter().copied().filter(|t| !t.protected).collect();
+        let placed: Vec<Placed<'_>> = may_go
+            .iter()
+            .map(|task| Placed {
+                id: task.id.as_str(),
+                worth: u8::from(task.running) + u8::from(task.healthy),
+                created_at: task.created_at,
+                availability_zone: &task.zone,
+                instance: task.instance.as_ref().and_then(|id| candidates.iter().find(|c| c.id == id.as_str())),
+                cpu,
+                memory,
+            })
+            .collect();
+        let strategy = &primary.service.placement.strategy;
+        let gone = placement::evict_order(&placed, strategy, count, &mut |count| self.ids.choice(count));
+        gone.into_iter().map(|at| may_go[at]).collect()
     }
 
     /// Scale in of a service whose deployment was given up: nothing starts, and what is too much goes.

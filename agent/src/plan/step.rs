@@ -2,17 +2,29 @@
 //!
 //! The list of kinds is data ([`Step::KINDS`]): the crash tests walk it and kill the agent before and after each.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use netmodes::bridge::{Attachment, PublishedPort};
 use netmodes::security::group::Ruleset;
 use netmodes::vpc::eni::Eni;
 use netmodes::vpc::router::Router;
 
+use crate::project::metadata::Front;
 use crate::project::zone::Zone;
 use crate::runtime::ContainerSpec;
 use crate::runtime::cgroup::TaskCgroup;
-use crate::spec::ids::{ContainerName, EniId, StackName, TaskId};
+use crate::spec::ids::{ContainerName, EniId, InstanceId, StackName, TaskId};
+
+/// Where a front answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FrontPlace {
+    /// In the VPC's netns, for its tasks in awsvpc.
+    Vpc,
+    /// In an instance's netns, for its tasks in bridge and host mode.
+    Instance(InstanceId),
+}
 
 /// One thing to do, possible now.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +72,26 @@ pub enum Step {
         /// What it should serve; the generation is filled in when it is written.
         zone: Box<Zone>,
     },
+    /// Starts what answers at 169.254.170.2 in the netns of a container instance.
+    StartFront {
+        /// Its stack.
+        stack: StackName,
+        /// The instance.
+        instance: InstanceId,
+        /// The container.
+        spec: Box<ContainerSpec>,
+    },
+    /// Writes what a front answers, and has it answer that.
+    PublishFront {
+        /// Its stack.
+        stack: StackName,
+        /// Which front.
+        place: FrontPlace,
+        /// The container that serves it, by Docker name.
+        server: String,
+        /// What it should answer, without keys; generation and keys are filled in when it is written.
+        front: Box<Front>,
+    },
     /// Starts the pause container that holds a task's namespace, in the task's own cgroup where it has a size.
     HoldTask {
         /// The container.
@@ -77,6 +109,48 @@ pub enum Step {
         holder: String,
         /// What should be linked.
         eni: Box<Eni>,
+    },
+    /// Starts the container that holds the netns of a container instance.
+    HoldInstance {
+        /// The container.
+        spec: Box<ContainerSpec>,
+    },
+    /// Makes an instance's bridge, and all that its netns is but for the ENI.
+    BuildBridge {
+        /// The instance.
+        instance: InstanceId,
+        /// The holder of its netns.
+        holder: String,
+    },
+    /// Links a container's netns to its instance's bridge.
+    AttachContainer {
+        /// The instance.
+        instance: InstanceId,
+        /// The holder of the instance's netns.
+        holder: String,
+        /// The holder of the container's netns.
+        pause: String,
+        /// What should be there.
+        attachment: Attachment,
+    },
+    /// Has exactly these host ports of an instance lead to containers.
+    PublishPorts {
+        /// The instance.
+        instance: InstanceId,
+        /// The holder of its netns.
+        holder: String,
+        /// All of them.
+        ports: BTreeSet<PublishedPort>,
+    },
+    /// Takes a container off its instance's bridge, with what connection tracking knows of it; planned once no host port
+    /// leads there.
+    DetachContainer {
+        /// The instance.
+        instance: InstanceId,
+        /// The holder of its netns.
+        holder: String,
+        /// What should go.
+        attachment: Attachment,
     },
     /// Has an image in Docker, pulled when it is not there.
     PullImage {
@@ -116,14 +190,14 @@ pub enum Step {
         /// Which one.
         eni: EniId,
     },
-    /// Deletes what connection tracking knows of a task's addresses (pitfall 1).
+    /// Deletes what connection tracking knows of an ENI's addresses (pitfall 1).
     ForgetFlows {
         /// Its stack.
         stack: StackName,
         /// The holder of the VPC's namespace.
         vpc: String,
-        /// The task that had them.
-        task: TaskId,
+        /// The ENI that had them.
+        eni: EniId,
         /// The addresses.
         addresses: Vec<IpAddr>,
     },
@@ -150,18 +224,25 @@ pub enum Step {
 
 impl Step {
     /// Every kind, in the order in which a stack meets them.
-    pub const KINDS: [&'static str; 16] = [
+    pub const KINDS: [&'static str; 23] = [
         "ImportImage",
         "HoldVpc",
         "ApplyFilter",
         "BuildRouter",
         "StartResolver",
         "PublishZone",
+        "StartFront",
+        "PublishFront",
         "HoldTask",
         "LinkEni",
+        "HoldInstance",
+        "BuildBridge",
+        "AttachContainer",
+        "PublishPorts",
         "PullImage",
         "StartContainer",
         "StopContainer",
+        "DetachContainer",
         "UnlinkEni",
         "ForgetFlows",
         "RemoveContainer",
@@ -178,16 +259,23 @@ impl Step {
             Self::BuildRouter { .. } => 3,
             Self::StartResolver { .. } => 4,
             Self::PublishZone { .. } => 5,
-            Self::HoldTask { .. } => 6,
-            Self::LinkEni { .. } => 7,
-            Self::PullImage { .. } => 8,
-            Self::StartContainer { .. } => 9,
-            Self::StopContainer { .. } => 10,
-            Self::UnlinkEni { .. } => 11,
-            Self::ForgetFlows { .. } => 12,
-            Self::RemoveContainer { .. } => 13,
-            Self::RemoveRemains { .. } => 14,
-            Self::RemoveFiles { .. } => 15,
+            Self::StartFront { .. } => 6,
+            Self::PublishFront { .. } => 7,
+            Self::HoldTask { .. } => 8,
+            Self::LinkEni { .. } => 9,
+            Self::HoldInstance { .. } => 10,
+            Self::BuildBridge { .. } => 11,
+            Self::AttachContainer { .. } => 12,
+            Self::PublishPorts { .. } => 13,
+            Self::PullImage { .. } => 14,
+            Self::StartContainer { .. } => 15,
+            Self::StopContainer { .. } => 16,
+            Self::DetachContainer { .. } => 17,
+            Self::UnlinkEni { .. } => 18,
+            Self::ForgetFlows { .. } => 19,
+            Self::RemoveContainer { .. } => 20,
+            Self::RemoveRemains { .. } => 21,
+            Self::RemoveFiles { .. } => 22,
         };
         Self::KINDS[index]
     }
@@ -199,15 +287,24 @@ impl Step {
             Self::HoldVpc { spec, .. }
             | Self::StartResolver { spec, .. }
             | Self::HoldTask { spec, .. }
+            | Self::HoldInstance { spec }
+            | Self::StartFront { spec, .. }
             | Self::StartContainer { spec, .. } => format!("container {}", spec.name),
             Self::StopContainer { name, .. } | Self::RemoveContainer { name } => format!("container {name}"),
             Self::ApplyFilter { stack, .. } => format!("filter of {stack}"),
             Self::BuildRouter { stack, .. } => format!("router of {stack}"),
             Self::PublishZone { stack, .. } => format!("zone of {stack}"),
+            Self::PublishFront { stack, place: FrontPlace::Vpc, .. } => format!("front of {stack}"),
+            Self::PublishFront { place: FrontPlace::Instance(id), .. } => format!("front of instance {id}"),
             Self::LinkEni { eni, .. } => format!("ENI {}", eni.id),
             Self::UnlinkEni { eni, .. } => format!("ENI {eni}"),
             Self::PullImage { image, .. } => format!("image {image}"),
-            Self::ForgetFlows { task, .. } => format!("flows of task {task}"),
+            Self::ForgetFlows { eni, .. } => format!("flows of ENI {eni}"),
+            Self::BuildBridge { instance, .. } => format!("bridge of instance {instance}"),
+            Self::PublishPorts { instance, .. } => format!("ports of instance {instance}"),
+            Self::AttachContainer { attachment, .. } | Self::DetachContainer { attachment, .. } => {
+                format!("link {}", attachment.id)
+            }
             Self::RemoveRemains { task, .. } => format!("remains of task {task}"),
             Self::RemoveFiles { stack } => format!("files of {stack}"),
         }

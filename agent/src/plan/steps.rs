@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Setting;
 use super::containers::{self, Readiness, readiness};
-use super::step::Step;
-use super::tasks::{is_cleared, is_off_the_network};
-use super::{Setting, mounts};
+use super::network::is_linked;
+use super::step::{FrontPlace, Step};
 use crate::observe::{HolderId, Observed, ObservedNetwork};
 use crate::project::dns;
+use crate::project::fronts::{self, Scene};
+use crate::project::metadata::Front;
 use crate::project::security_groups::{filter, router};
 use crate::runtime::labels::Role;
 use crate::runtime::{ContainerSpec, ContainerState, ObservedContainer, labels};
-use crate::spec::ids::{StackName, TaskId};
-use crate::spec::service::LaunchType;
+use crate::spec::ids::{NetworkMode, StackName, TaskId};
 use crate::spec::task_definition::ContainerDefinition;
-use crate::store::state::{StackState, State, Task, TaskStatus};
+use crate::store::state::{StackState, State};
+use crate::store::task::{Task, TaskStatus};
 
 /// What SIGTERM leaves before SIGKILL when the task definition says nothing (2.7).
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -63,12 +65,12 @@ fn is_user_s(state: &State, container: &ObservedContainer, now: Timestamp) -> bo
         && task.is_some_and(|task| task.status < TaskStatus::Stopping)
 }
 
-struct Stack<'a> {
-    name: &'a StackName,
-    stack: &'a StackState,
-    observed: &'a Observed,
-    setting: &'a Setting,
-    image: &'a str,
+pub(super) struct Stack<'a> {
+    pub(super) name: &'a StackName,
+    pub(super) stack: &'a StackState,
+    pub(super) observed: &'a Observed,
+    pub(super) setting: &'a Setting,
+    pub(super) image: &'a str,
     now: Timestamp,
 }
 
@@ -76,6 +78,7 @@ impl Stack<'_> {
     fn steps(&self, steps: &mut Vec<Step>, wanted: &mut BTreeSet<String>) {
         let over = self.stack.record.leaving
             && self.stack.services.is_empty()
+            && self.stack.instances.is_empty()
             && self.stack.tasks.values().all(|t| t.status == TaskStatus::Stopped);
         let vpc = self.setting.vpc_name(self.name);
         let resolver = self.setting.resolver_name(self.name);
@@ -91,6 +94,9 @@ impl Stack<'_> {
         wanted.insert(vpc.clone());
         wanted.insert(resolver);
         let network = self.network(steps, &vpc);
+        for instance in self.stack.instances.values() {
+            self.instance(instance, network, &vpc, steps, wanted);
+        }
         for task in self.stack.tasks.values().filter(|t| t.status != TaskStatus::Stopped) {
             self.task(task, network, &vpc, steps, wanted);
         }
@@ -146,7 +152,14 @@ impl Stack<'_> {
                 let resolver_run = self.observed.running(&resolver).map(|(run, _)| run);
                 let served = network.zone.as_ref().filter(|(by, _)| Some(by) == resolver_run.as_ref());
                 if served.map(|(_, zone)| zone) != Some(&wanted) {
+                    let (stack, resolver) = (stack.clone(), resolver.clone());
                     steps.push(Step::PublishZone { stack, resolver, zone: Box::new(wanted) });
+                }
+                let wanted = fronts::of_vpc(self.scene());
+                let answered = network.front.as_ref().filter(|(by, _)| Some(by) == resolver_run.as_ref());
+                if answered.map(|(_, front)| front) != Some(&wanted) {
+                    let front = Box::new(wanted);
+                    steps.push(Step::PublishFront { stack, place: FrontPlace::Vpc, server: resolver, front });
                 }
             }
             None | Some(ContainerState::Created) => steps.push(Step::StartResolver { stack, spec: Box::new(spec) }),
@@ -154,12 +167,33 @@ impl Stack<'_> {
         }
     }
 
+    pub(super) fn scene(&self) -> Scene<'_> {
+        Scene { name: self.name, stack: self.stack, observed: self.observed, setting: self.setting }
+    }
+
+    /// Whether the front knows a task, so that what starts now is answered when it asks.
+    fn is_answered(&self, task: &Task) -> bool {
+        let (server, front) = match (task.mode(), &task.instance) {
+            (NetworkMode::None, _) => return true,
+            (NetworkMode::Bridge | NetworkMode::Host, Some(id)) => {
+                (self.setting.front_name(self.name, id), self.observed.instances.get(id).and_then(|i| i.front.as_ref()))
+            }
+            _ => {
+                let network = self.observed.networks.get(self.name);
+                (self.setting.resolver_name(self.name), network.and_then(|n| n.front.as_ref()))
+            }
+        };
+        let run = self.observed.running(&server).map(|(run, _)| run);
+        let known = |front: &Front| task.endpoints.values().all(|id| front.knows(id));
+        front.is_some_and(|(by, front)| Some(by) == run.as_ref() && known(front))
+    }
+
     /// The image that a container of ours was made from; the newest one while there is no such container.
-    fn image_of(&self, name: &str) -> &str {
+    pub(super) fn image_of(&self, name: &str) -> &str {
         self.observed.containers.get(name).map_or(self.image, |container| &container.image)
     }
 
-    fn is_as_wanted(&self, spec: &ContainerSpec) -> bool {
+    pub(super) fn is_as_wanted(&self, spec: &ContainerSpec) -> bool {
         let seen = self.observed.containers.get(&spec.name).and_then(|c| c.labels.get(labels::SPEC));
         seen == Some(&spec.hash())
     }
@@ -172,82 +206,36 @@ impl Stack<'_> {
         steps: &mut Vec<Step>,
         wanted: &mut BTreeSet<String>,
     ) {
-        let pause = self.setting.pause_name(self.name, &task.id);
-        let leaving = task.status == TaskStatus::Deprovisioning;
-        if leaving {
-            self.deprovision(task, network, vpc, &pause, steps, wanted);
+        if task.status == TaskStatus::Deprovisioning {
+            self.deprovision(task, network, vpc, steps, wanted);
             return;
         }
-        wanted.insert(pause.clone());
         for definition in &task.definition.container_definitions {
             wanted.insert(self.setting.app_name(self.name, &task.id, &definition.name));
         }
-        match self.observed.containers.get(&pause) {
-            Some(container) if matches!(container.state, ContainerState::Running { .. }) => {
-                let holder = HolderId::of(container);
-                self.link(task, network, vpc, &pause, &holder, steps);
-            }
-            None | Some(crate::runtime::ObservedContainer { state: ContainerState::Created, .. })
-                if task.status == TaskStatus::Provisioning =>
-            {
-                let spec = containers::task_pause(self.name, &self.stack.record, task, self.image, self.setting);
-                steps.push(Step::HoldTask { spec: Box::new(spec), cgroup: self.setting.cgroup_of(task) });
-            }
-            Some(_) if task.status == TaskStatus::Provisioning => {
-                steps.push(Step::RemoveContainer { name: pause });
-            }
-            _ => {}
-        }
+        self.provision(task, network, vpc, steps, wanted);
         if task.is_wanted() && matches!(task.status, TaskStatus::Pending | TaskStatus::Activating | TaskStatus::Running)
         {
-            self.restart_containers(task, network, steps);
+            self.restart_containers(task, steps);
         }
         match task.status {
-            TaskStatus::Pending => self.start_containers(task, network, steps),
+            TaskStatus::Pending => self.start_containers(task, steps),
             TaskStatus::Stopping => self.stop_containers(task, steps),
             _ => {}
         }
     }
 
-    fn link(
-        &self,
-        task: &Task,
-        network: Option<&ObservedNetwork>,
-        vpc: &str,
-        pause: &str,
-        holder: &HolderId,
-        steps: &mut Vec<Step>,
-    ) {
-        let Some(network) = network.filter(|network| network.router.is_some()) else { return };
-        let filtered = network.filter.as_ref().is_some_and(|f| f.enis.contains_key(&task.eni.id));
-        let linked = network.links.get(&task.eni.id).and_then(Option::as_ref) == Some(holder);
-        if filtered && !linked {
-            steps.push(Step::LinkEni {
-                stack: self.name.clone(),
-                vpc: vpc.to_owned(),
-                holder: pause.to_owned(),
-                eni: Box::new(task.eni.clone()),
-            });
-        }
-    }
-
-    /// Whether what starts now has its network: the link may be lost again, with the VPC's holder.
-    fn is_linked(&self, task: &Task, network: Option<&ObservedNetwork>) -> bool {
-        let holder = self.observed.running(&self.setting.pause_name(self.name, &task.id));
-        let link = network.and_then(|n| n.links.get(&task.eni.id)).and_then(Option::as_ref);
-        matches!((&holder, link), (Some((holder, _)), Some(to)) if holder == to)
+    /// Whether what starts now has its network: it may be lost again, with the holder of the VPC or of an instance.
+    fn is_linked(&self, task: &Task) -> bool {
+        is_linked(self.observed, self.setting, self.name, &self.stack.instances, task)
     }
 
     fn start_container(&self, task: &Task, definition: &ContainerDefinition) -> Step {
-        // Its own deployment's: a container that is started again must be the one that it was.
-        let service = self.stack.services.get(&task.service);
-        let deployment = service.and_then(|s| s.deployments.iter().find(|d| d.id == task.deployment).or(s.primary()));
-        let launch_type = deployment.map_or(LaunchType::Fargate, |d| d.service.launch_type);
         let record = &self.stack.record;
         let name = self.setting.app_name(self.name, &task.id, &definition.name);
         // A stub that is there was made of the image that was ours then.
         let image = if definition.stub { self.image_of(&name) } else { self.image };
-        let spec = containers::app(self.name, record, task, launch_type, definition, image, self.setting);
+        let spec = containers::app(self.name, record, task, definition, image, self.setting);
         Step::StartContainer {
             stack: self.name.clone(),
             task: task.id.clone(),
@@ -257,8 +245,8 @@ impl Stack<'_> {
     }
 
     /// Those whose restart policy was found to hold: the same container again, in place (2.9).
-    fn restart_containers(&self, task: &Task, network: Option<&ObservedNetwork>, steps: &mut Vec<Step>) {
-        if !self.is_linked(task, network) {
+    fn restart_containers(&self, task: &Task, steps: &mut Vec<Step>) {
+        if !self.is_linked(task) {
             return;
         }
         for definition in &task.definition.container_definitions {
@@ -272,8 +260,8 @@ impl Stack<'_> {
         }
     }
 
-    fn start_containers(&self, task: &Task, network: Option<&ObservedNetwork>, steps: &mut Vec<Step>) {
-        let linked = self.is_linked(task, network);
+    fn start_containers(&self, task: &Task, steps: &mut Vec<Step>) {
+        let linked = self.is_linked(task) && self.is_answered(task);
         for definition in &task.definition.container_definitions {
             let record = task.container(&definition.name);
             if record.started || record.stopped {
@@ -311,58 +299,5 @@ impl Stack<'_> {
                 });
             }
         }
-    }
-
-    /// Containers, then the link, the filter's elements and the flows, and last what held the namespace.
-    fn deprovision(
-        &self,
-        task: &Task,
-        network: Option<&ObservedNetwork>,
-        vpc: &str,
-        pause: &str,
-        steps: &mut Vec<Step>,
-        wanted: &mut BTreeSet<String>,
-    ) {
-        let apps = task.definition.container_definitions.iter();
-        let mut apps = apps.map(|c| self.setting.app_name(self.name, &task.id, &c.name));
-        let apps_left = apps.any(|name| self.observed.containers.contains_key(&name));
-        if let Some(network) = network {
-            let unlinked = matches!(network.links.get(&task.eni.id), Some(None));
-            let filtered = network.filter.as_ref().is_none_or(|f| f.enis.contains_key(&task.eni.id));
-            if !unlinked {
-                steps.push(Step::UnlinkEni { stack: self.name.clone(), vpc: vpc.to_owned(), eni: task.eni.id.clone() });
-            } else if !filtered && !self.observed.forgotten.contains(&task.id) {
-                steps.push(Step::ForgetFlows {
-                    stack: self.name.clone(),
-                    vpc: vpc.to_owned(),
-                    task: task.id.clone(),
-                    addresses: task.eni.addresses.iter().map(|a| a.address).collect(),
-                });
-            }
-        }
-        // App containers are nobody's wish any more; the pause goes when they and the ENI are gone.
-        if apps_left || !is_off_the_network(self.observed, self.setting, self.name, task) {
-            wanted.insert(pause.to_owned());
-        } else if !self.observed.containers.contains_key(pause)
-            && !is_cleared(self.observed, self.setting, self.name, task)
-        {
-            steps.push(Step::RemoveRemains {
-                task: task.id.clone(),
-                volumes: mounts::own_volumes(self.setting, self.name, task),
-                cgroup: self.setting.cgroup_of(task).map(|cgroup| cgroup.parent),
-            });
-        }
-    }
-
-    /// ENIs in the VPC that no task has.
-    fn strays(&self, network: &ObservedNetwork, vpc: &str, steps: &mut Vec<Step>) {
-        let held = self.stack.tasks.values().filter(|t| t.status != TaskStatus::Stopped);
-        let held: BTreeSet<_> = held.map(|t| &t.eni.id).collect();
-        let strays = network.links.iter().filter(|(eni, link)| link.is_some() && !held.contains(eni));
-        steps.extend(strays.map(|(eni, _)| Step::UnlinkEni {
-            stack: self.name.clone(),
-            vpc: vpc.to_owned(),
-            eni: eni.clone(),
-        }));
     }
 }

@@ -8,14 +8,17 @@ use jiff::Timestamp;
 use super::containers::{Readiness, readiness};
 use super::health::{self, HealthStatus};
 use super::ids::Ids;
+use super::network::{is_linked, is_off_the_network};
 use super::restart::{self, Run};
 use super::{Setting, Wake, mounts};
 use crate::observe::Observed;
 use crate::project::dns::is_registered;
 use crate::runtime::{ContainerState, Health, ObservedContainer};
-use crate::spec::ids::{ContainerName, DeploymentId, ServiceName, StackName, TaskId};
+use crate::spec::ids::{ContainerName, DeploymentId, InstanceId, ServiceName, StackName, TaskId};
 use crate::spec::task_definition::ContainerDefinition;
-use crate::store::state::{ContainerRecord, State, Stop, StopCode, Task, TaskStatus};
+use crate::store::instance::Instance;
+use crate::store::state::State;
+use crate::store::task::{ContainerRecord, PortBinding, Stop, StopCode, Task, TaskStatus};
 
 /// A stopped task stays visible for this long (2.7).
 const STOPPED_KEPT: Duration = Duration::from_secs(3600);
@@ -40,6 +43,7 @@ pub fn advance(
 ) {
     let Some(in_stack) = state.stack(stack) else { return };
     let registered = registered(observed, stack, setting);
+    let instances = in_stack.instances.clone();
     let tasks: Vec<TaskId> = in_stack.tasks.keys().cloned().collect();
     for id in tasks {
         let Some(task) = state.stack(stack).and_then(|s| s.tasks.get(&id)) else { continue };
@@ -52,7 +56,7 @@ pub fn advance(
             }
             continue;
         }
-        let view = View { stack, observed, setting, registered: &registered, now };
+        let view = View { stack, observed, setting, registered: &registered, instances: &instances, now };
         let mut turn = None;
         state.edit_task_if(stack, &id, |task| {
             let (ran, was_wanted) = (task.ran, task.is_wanted());
@@ -169,6 +173,7 @@ struct View<'a> {
     observed: &'a Observed,
     setting: &'a Setting,
     registered: &'a Option<BTreeSet<String>>,
+    instances: &'a BTreeMap<InstanceId, Instance>,
     now: Timestamp,
 }
 
@@ -176,11 +181,15 @@ impl View<'_> {
     /// One move; `false` when there is none.
     fn advance(&self, task: &mut Task) -> bool {
         let folded = self.fold_containers(task);
-        let judged = self.judge(task);
+        let judged = self.judge(task) || self.yield_ports(task);
         let wanted = task.is_wanted();
         let next = match task.status {
             TaskStatus::Provisioning if !wanted => TaskStatus::Deprovisioning,
-            TaskStatus::Provisioning if self.is_linked(task) => TaskStatus::Pending,
+            TaskStatus::Provisioning if is_linked(self.observed, self.setting, self.stack, self.instances, task) => {
+                task.times.connectivity_at = Some(self.now);
+                task.times.pull_started_at = Some(self.now);
+                TaskStatus::Pending
+            }
             TaskStatus::Pending if !wanted => TaskStatus::Stopping,
             TaskStatus::Pending if self.all_started(task) => {
                 task.started_at = Some(self.now);
@@ -192,7 +201,10 @@ impl View<'_> {
                 TaskStatus::Running
             }
             TaskStatus::Deactivating if !self.is_served(task) => TaskStatus::Stopping,
-            TaskStatus::Stopping if !self.any_app_runs(task) => TaskStatus::Deprovisioning,
+            TaskStatus::Stopping if !self.any_app_runs(task) => {
+                task.times.execution_stopped_at = task.times.execution_stopped_at.or(Some(self.now));
+                TaskStatus::Deprovisioning
+            }
             TaskStatus::Deprovisioning if self.is_gone(task) => {
                 task.stopped_at = Some(self.now);
                 TaskStatus::Stopped
@@ -202,6 +214,28 @@ impl View<'_> {
         let moved = next != task.status;
         task.status = next;
         folded || judged || moved
+    }
+
+    /// A host port that was found to be another process's ends the task that asks for it, or that finds no other (1.7);
+    /// [`super::launch::choose_again`] comes first.
+    fn yield_ports(&self, task: &mut Task) -> bool {
+        if task.status != TaskStatus::Provisioning || !task.is_wanted() {
+            return false;
+        }
+        let Some(seen) = task.instance.as_ref().and_then(|id| self.observed.instances.get(id)) else { return false };
+        let is_busy = |binding: &PortBinding| binding.ports().any(|port| seen.busy_ports.contains(&port));
+        let Some(busy) = task.bindings().iter().find(|binding| is_busy(binding)) else { return false };
+        let reason = if busy.dynamic {
+            "CannotStartContainerError: a host port is unavailable".to_owned()
+        } else {
+            format!(
+                "CannotStartContainerError: Error response from daemon: driver failed programming external connectivity \
+                 on endpoint {}: Bind for 0.0.0.0:{} failed: port is already allocated",
+                busy.container, busy.host_port
+            )
+        };
+        task.stop = Some(Stop { code: StopCode::TaskFailedToStart, reason, at: self.now });
+        true
     }
 
     /// Takes over what Docker says of the task's containers, as long as they are there to ask.
@@ -223,9 +257,26 @@ impl View<'_> {
         let healthy = !task.was_healthy
             && health::of_task(task, self.stack, self.observed, self.setting) == HealthStatus::Healthy;
         task.was_healthy |= healthy;
-        let any = healthy || !changed.is_empty();
+        let mut any = healthy || !changed.is_empty();
         task.containers.extend(changed);
+        if task.times.pull_stopped_at.is_none() && self.has_images(task) {
+            task.times.pull_stopped_at = Some(self.now);
+            any = true;
+        }
+        let mut essential = task.definition.container_definitions.iter().filter(|c| c.essential);
+        let is_over = essential.any(|c| task.containers.get(&c.name).is_some_and(|record| record.stopped));
+        if is_over && task.times.execution_stopped_at.is_none() {
+            task.times.execution_stopped_at = Some(self.now);
+            any = true;
+        }
         any
+    }
+
+    fn has_images(&self, task: &Task) -> bool {
+        task.definition.container_definitions.iter().all(|c| {
+            let started = task.containers.get(&c.name).is_some_and(|record| record.started);
+            c.stub || started || self.observed.images.contains(&c.image)
+        })
     }
 
     fn fold_container(&self, task: &Task, definition: &ContainerDefinition) -> ContainerRecord {
@@ -301,7 +352,8 @@ impl View<'_> {
             task.stop = Some(Stop { code, reason, at: self.now });
             return true;
         }
-        if self.observed.running(&self.setting.pause_name(self.stack, &task.id)).is_none() {
+        let mut holders = self.setting.holders_of(self.stack, task).into_iter();
+        if holders.any(|holder| self.observed.running(&holder).is_none()) {
             // The pause counts as an essential container (1.2); its namespace cannot be had again (pitfall 10).
             let code = if task.ran { StopCode::EssentialContainerExited } else { StopCode::TaskFailedToStart };
             let reason = "ContainerNetworkingError: container ~internal~ecs~pause exited, the task's network is lost";
@@ -309,13 +361,6 @@ impl View<'_> {
             return true;
         }
         false
-    }
-
-    fn is_linked(&self, task: &Task) -> bool {
-        let holder = self.observed.running(&self.setting.pause_name(self.stack, &task.id));
-        let network = self.observed.network(self.stack, &self.setting.vpc_name(self.stack));
-        let link = network.and_then(|n| n.links.get(&task.eni.id)).and_then(Option::as_ref);
-        matches!((holder, link), (Some((holder, _)), Some(linked_to)) if holder == *linked_to)
     }
 
     fn all_started(&self, task: &Task) -> bool {
@@ -353,9 +398,9 @@ impl View<'_> {
 
     /// Whether nothing of a task is left: no container, no link, nothing in the filter, no tracked flow.
     fn is_gone(&self, task: &Task) -> bool {
-        let pause = self.setting.pause_name(self.stack, &task.id);
+        let holders = self.setting.holders_of(self.stack, task);
         let apps = task.definition.container_definitions.iter();
-        let mut names = apps.map(|c| self.setting.app_name(self.stack, &task.id, &c.name)).chain([pause]);
+        let mut names = apps.map(|c| self.setting.app_name(self.stack, &task.id, &c.name)).chain(holders);
         names.all(|name| !self.observed.containers.contains_key(&name) && !self.is_under_way(&name))
             && is_off_the_network(self.observed, self.setting, self.stack, task)
             && is_cleared(self.observed, self.setting, self.stack, task)
@@ -393,14 +438,4 @@ fn is_restarted(
 pub fn is_cleared(observed: &Observed, setting: &Setting, stack: &StackName, task: &Task) -> bool {
     let leaves = setting.cgroup_of(task).is_some() || !mounts::own_volumes(setting, stack, task).is_empty();
     !leaves || observed.cleared.contains(&task.id)
-}
-
-/// Whether a task's ENI is unlinked, out of the filter, and its flows are forgotten; true when there is no VPC to ask.
-pub fn is_off_the_network(observed: &Observed, setting: &Setting, stack: &StackName, task: &Task) -> bool {
-    let Some(network) = observed.network(stack, &setting.vpc_name(stack)) else {
-        return observed.running(&setting.vpc_name(stack)).is_none();
-    };
-    let unlinked = matches!(network.links.get(&task.eni.id), Some(None));
-    let filtered = network.filter.as_ref().is_none_or(|f| f.enis.contains_key(&task.eni.id));
-    unlinked && !filtered && observed.forgotten.contains(&task.id)
 }

@@ -5,14 +5,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use jiff::Timestamp;
 
 use super::ids::Ids;
-use crate::control::api::ChangeLine;
-use crate::spec::ids::{ServiceName, StackName, TaskId};
+use crate::control::api::{ChangeLine, InstanceAction};
+use crate::dataplane::metadata::question::{ProtectionChange, ProtectionState};
+use crate::spec::ids::arn;
+use crate::spec::ids::{InstanceId, ServiceName, StackName, TaskId};
+use crate::spec::security_group::SecurityGroup;
 use crate::spec::service::Service;
 use crate::spec::stack::Stack;
 use crate::spec::task_definition::TaskDefinition;
-use crate::store::state::{
-    Deployment, Rollout, ServiceState, StackRecord, StackState, State, Stop, StopCode, SubnetRecord, TaskStatus,
-};
+use crate::store::instance::InstanceStatus;
+use crate::store::state::{Deployment, Rollout, ServiceState, StackRecord, StackState, State, SubnetRecord};
+use crate::store::task::{Stop, StopCode, Task, TaskStatus};
+
+/// What the name of a profile's keys begins with, among a stack's secrets.
+const PROFILE: &str = "profile:";
 
 /// Why a change is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +33,22 @@ pub enum Refused {
         stack: StackName,
         /// For example `vpc.cidr`.
         what: String,
+    },
+    /// A container instance that goes for good.
+    #[error("container instance {} is on its way out of stack `{stack}`: another takes its place where one is needed", .instance.short())]
+    InstanceLeaving {
+        /// The stack.
+        stack: StackName,
+        /// The instance.
+        instance: InstanceId,
+    },
+    /// A container instance that nobody knows.
+    #[error("stack `{stack}` has no container instance {instance}")]
+    NoInstance {
+        /// The stack.
+        stack: StackName,
+        /// The instance.
+        instance: InstanceId,
     },
 }
 
@@ -47,8 +69,10 @@ pub fn apply(state: &mut State, spec: &Stack, now: Timestamp, ids: &mut Ids) -> 
         vpc_id: ids.vpc(),
         subnets: BTreeMap::new(),
         groups: BTreeMap::new(),
+        retiring: BTreeMap::new(),
         families: BTreeMap::new(),
     });
+    retire_rules(&mut record, spec);
     record.spec = spec.clone();
     for subnet in &spec.vpc.subnets {
         record
@@ -82,6 +106,29 @@ pub fn apply(state: &mut State, spec: &Stack, now: Timestamp, ids: &mut Ids) -> 
         lines.extend(apply_service(state, name, service, revision, now, ids));
     }
     Ok(lines)
+}
+
+/// A service whose network mode changes is reached at other ports from then on: the rules for those of its old tasks hold
+/// until the last of them is replaced. Nothing else about rules is ever late.
+fn retire_rules(record: &mut StackRecord, spec: &Stack) {
+    for (name, service) in &spec.services {
+        let Some(before) = record.spec.services.get(name) else { continue };
+        if before.network_mode == service.network_mode {
+            continue;
+        }
+        for group in before.security_groups.iter().filter(|group| group.as_str() == name.as_str()) {
+            let (Some(old), Some(new)) = (record.spec.security_groups.get(group), spec.security_groups.get(group))
+            else {
+                continue;
+            };
+            let gone = old.ingress.iter().filter(|rule| !new.ingress.contains(rule)).cloned();
+            let held = record
+                .retiring
+                .entry(group.clone())
+                .or_insert_with(|| SecurityGroup { ingress: Vec::new(), ..new.clone() });
+            held.ingress.extend(gone);
+        }
+    }
 }
 
 fn check_fixed(before: &StackRecord, spec: &Stack) -> Result<(), Refused> {
@@ -178,6 +225,7 @@ fn needs_deployment(old: &Service, new: &Service) -> bool {
         desired_count: new.desired_count,
         deployment_configuration: new.deployment_configuration,
         health_check_grace_period_seconds: new.health_check_grace_period_seconds,
+        placement: new.placement.clone(),
         ..old.clone()
     };
     kept != *new
@@ -203,6 +251,34 @@ pub fn stop_task(state: &mut State, stack: &StackName, task: &TaskId, reason: Op
     });
 }
 
+/// UpdateContainerInstancesState with DRAINING, or an EC2 instance that is stopped and started (3.5).
+///
+/// # Errors
+/// When the instance is not there, or leaves.
+pub fn change_instance(
+    state: &mut State,
+    stack: &StackName,
+    id: &InstanceId,
+    action: InstanceAction,
+) -> Result<(), Refused> {
+    let found = state.stack(stack).and_then(|s| s.instances.get(id));
+    let Some(instance) = found else {
+        return Err(Refused::NoInstance { stack: stack.clone(), instance: id.clone() });
+    };
+    if instance.leaving {
+        return Err(Refused::InstanceLeaving { stack: stack.clone(), instance: id.clone() });
+    }
+    state.edit_instance(stack, id, |instance| match action {
+        InstanceAction::Drain => instance.status = InstanceStatus::Draining,
+        InstanceAction::Stop => instance.wanted = false,
+        InstanceAction::Start => {
+            instance.wanted = true;
+            instance.status = InstanceStatus::Active;
+        }
+    });
+    Ok(())
+}
+
 /// `down`: every service goes, then the VPC.
 pub fn delete(state: &mut State, stack: &StackName) {
     let Some(in_stack) = state.stack(stack) else { return };
@@ -221,7 +297,48 @@ pub fn secrets_named(state: &State, stack: &StackName) -> BTreeSet<String> {
     let deployments = in_stack.services.values().flat_map(|s| &s.deployments);
     let definitions = deployments.map(|d| &d.service.task_definition);
     let containers = definitions.flat_map(|d| &d.container_definitions);
-    containers.flat_map(|c| &c.secrets).map(|s| s.value_from.clone()).collect()
+    let named = containers.flat_map(|c| &c.secrets).map(|s| s.value_from.clone());
+    named.chain(in_stack.record.spec.credentials_profile.as_deref().map(profile_secret)).collect()
+}
+
+/// Under which name the keys of a profile are kept among a stack's secrets.
+pub fn profile_secret(profile: &str) -> String {
+    format!("{PROFILE}{profile}")
+}
+
+/// Whether a secret of that name is keys that tasks are given at their credentials endpoint.
+pub fn is_profile(secret: &str) -> bool {
+    secret.starts_with(PROFILE)
+}
+
+/// Protects a task from scale in and deployments, or ends that, and says what holds (3.11).
+///
+/// # Errors
+/// The reason and the detail of ECS's failure.
+pub fn protect(
+    state: &mut State,
+    task_arn: &str,
+    change: Option<ProtectionChange>,
+    now: Timestamp,
+) -> Result<ProtectionState, (String, String)> {
+    let invalid = || ("TASK_NOT_VALID".to_owned(), format!("{task_arn} is not a running task of a service"));
+    let found = state.stacks().iter().find_map(|(name, stack)| {
+        let is_it = |task: &&Task| arn::task(&stack.record.spec.region, name, &task.id) == task_arn;
+        let task = stack.tasks.values().find(is_it).filter(|task| task.is_wanted())?;
+        Some((name.clone(), task.id.clone(), task.protected_until))
+    });
+    let (stack, id, until) = found.ok_or_else(invalid)?;
+    let until = match change {
+        None => until.filter(|until| *until > now),
+        Some(ProtectionChange { enabled: false, .. }) => None,
+        Some(ProtectionChange { enabled: true, expires_in_minutes }) => {
+            Some(now + std::time::Duration::from_secs(60 * u64::from(expires_in_minutes)))
+        }
+    };
+    if change.is_some() {
+        state.edit_task(&stack, &id, |task| task.protected_until = until);
+    }
+    Ok(ProtectionState { enabled: until.is_some(), expiration: until })
 }
 
 /// What the last `up` said, with the counts that `scale` has changed since.

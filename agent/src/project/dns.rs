@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use netmodes::vpc::eni::private_domain;
 
 use super::security_groups::router;
-use super::zone::{Answers, Instance, Origin, PACKETS_PER_SECOND, PrivateNames, Routing, Zone, reverse_zones};
+use super::zone::{Answers, Instance, Origin, PACKETS_PER_SECOND, PrivateNames, Routing, Srv, Zone, reverse_zones};
 use crate::observe::Observed;
 use crate::plan::Setting;
 use crate::plan::health::{self, HealthStatus};
-use crate::spec::ids::StackName;
-use crate::spec::service::RoutingPolicy;
-use crate::store::state::{StackState, Task, TaskStatus};
+use crate::spec::ids::{ContainerName, NetworkMode, StackName};
+use crate::spec::service::{RecordType, RoutingPolicy};
+use crate::store::state::StackState;
+use crate::store::task::{Task, TaskStatus};
 
 /// What the resolver of a stack should serve; its generation is 0 and is given when it is written.
 pub fn zone(name: &StackName, stack: &StackState, observed: &Observed, setting: &Setting) -> Zone {
@@ -26,21 +27,31 @@ pub fn zone(name: &StackName, stack: &StackState, observed: &Observed, setting: 
         let own = service.deployments.iter().find(|d| d.id == task.deployment).or(service.primary());
         let Some(discovery) = own.and_then(|d| d.service.discovery.as_ref()) else { continue };
         let at = format!("{}.{}", discovery.name, spec.dns_namespace).to_ascii_lowercase();
-        let answers = names.entry(at).or_insert_with(|| Answers {
-            ttl: discovery.ttl,
-            routing: match discovery.routing_policy {
-                RoutingPolicy::Multivalue => Routing::Multivalue,
-                RoutingPolicy::Weighted => Routing::Weighted,
-            },
-            instances: Vec::new(),
-            ptr: Vec::new(),
-        });
-        answers.instances.push(Instance {
-            id: task.id.as_str().to_owned(),
-            healthy: health::of_task(task, name, observed, setting) != HealthStatus::Unhealthy,
-            addresses: task.eni.addresses.iter().map(|a| a.address).collect(),
-            srv: None,
-        });
+        let healthy = health::of_task(task, name, observed, setting) != HealthStatus::Unhealthy;
+        let id = task.id.as_str().to_owned();
+        let addresses =
+            stack.eni_of(task).into_iter().flat_map(|eni| eni.addresses.iter().map(|a| a.address)).collect();
+        let target = format!("{id}.{at}");
+        let srv = match &discovery.record {
+            RecordType::A => None,
+            RecordType::Srv { container_name, container_port } => {
+                let Some(port) = reached_port(task, container_name, *container_port) else { continue };
+                Some(Srv { priority: 1, weight: 1, port, target: target.clone() })
+            }
+        };
+        // With SRV the addresses stand at the target's name alone (6.2).
+        let (own, at_target) = if srv.is_some() { (Vec::new(), Some(addresses)) } else { (addresses, None) };
+        let routing = match discovery.routing_policy {
+            RoutingPolicy::Multivalue => Routing::Multivalue,
+            RoutingPolicy::Weighted => Routing::Weighted,
+        };
+        let none_yet = || Answers { ttl: discovery.ttl, routing, instances: Vec::new(), ptr: Vec::new() };
+        let instance = Instance { id, healthy, addresses: own, srv };
+        if let Some(addresses) = at_target {
+            let named = Instance { addresses, srv: None, ..instance.clone() };
+            names.entry(target).or_insert_with(none_yet).instances.push(named);
+        }
+        names.entry(at).or_insert_with(none_yet).instances.push(instance);
     }
     Zone {
         generation: 0,
@@ -51,6 +62,17 @@ pub fn zone(name: &StackName, stack: &StackState, observed: &Observed, setting: 
         forward: if spec.vpc.internet { setting.upstream.clone() } else { Vec::new() },
         packet_limit: Some(PACKETS_PER_SECOND),
     }
+}
+
+/// The port at which a container's port is reached from outside of the task.
+pub fn reached_port(task: &Task, container: &ContainerName, container_port: u16) -> Option<u16> {
+    if task.mode() == NetworkMode::Awsvpc {
+        return Some(container_port);
+    }
+    task.bindings().iter().filter(|b| b.container == *container).find_map(|binding| {
+        let offset = container_port.checked_sub(binding.container_port).filter(|offset| *offset < binding.count)?;
+        binding.host_port.checked_add(offset)
+    })
 }
 
 /// Whether a task is a Cloud Map instance: its deployment has a registry, its containers run, its checks have passed once, and it is not leaving (6.7).

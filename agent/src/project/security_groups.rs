@@ -11,7 +11,8 @@ use netmodes::vpc::subnet::Subnet;
 use crate::observe::{Observed, ObservedNetwork};
 use crate::spec::ids::StackName;
 use crate::spec::security_group as named;
-use crate::store::state::{StackRecord, StackState, TaskStatus};
+use crate::store::state::{StackRecord, StackState};
+use crate::store::task::TaskStatus;
 
 /// The implied router of a stack's VPC.
 pub fn router(record: &StackRecord) -> Router {
@@ -44,21 +45,31 @@ pub fn ruleset(stack: &StackState, unlinked: impl Fn(&EniId) -> bool) -> Ruleset
         let security_group = SecurityGroup {
             id: id.clone(),
             name: name.as_str().to_owned(),
-            ingress: rules(&group.ingress, record),
+            ingress: {
+                let retiring = record.retiring.get(name).into_iter().flat_map(|group| &group.ingress);
+                let retiring: Vec<_> = retiring.filter(|rule| !group.ingress.contains(rule)).cloned().collect();
+                rules(&[group.ingress.as_slice(), &retiring].concat(), record)
+            },
             egress: rules(&group.egress, record),
         };
         Some((id, security_group))
     });
     let groups: BTreeMap<GroupId, SecurityGroup> = groups.collect();
-    let in_force = stack.tasks.values().filter(|task| match task.status {
-        TaskStatus::Stopped => false,
-        TaskStatus::Deprovisioning => !unlinked(&task.eni.id),
-        _ => true,
+    let tasks = stack.tasks.values().filter_map(|task| {
+        let eni = task.eni()?;
+        let in_force = match task.status {
+            TaskStatus::Stopped => false,
+            TaskStatus::Deprovisioning => !unlinked(&eni.id),
+            _ => true,
+        };
+        in_force.then_some(eni)
     });
-    let enis = in_force.map(|task| {
+    let instances = stack.instances.values().map(|instance| (instance.leaving, &instance.network.eni));
+    let instances = instances.filter(|(leaving, eni)| !leaving || !unlinked(&eni.id)).map(|(_, eni)| eni);
+    let enis = tasks.chain(instances).map(|eni| {
         // A group that `up` took away counts no more; a task that still has it is being replaced.
-        let known = task.eni.groups.iter().filter(|g| groups.contains_key(g)).cloned().collect();
-        (task.eni.id.clone(), Eni { groups: known, ..task.eni.clone() })
+        let known = eni.groups.iter().filter(|g| groups.contains_key(g)).cloned().collect();
+        (eni.id.clone(), Eni { groups: known, ..eni.clone() })
     });
     Ruleset { router: router(record), enis: enis.collect(), groups, flow_log: false }
 }

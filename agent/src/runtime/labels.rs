@@ -48,6 +48,8 @@ pub enum Role {
     Vpc,
     /// Holds a container instance's namespace.
     Instance,
+    /// Task metadata and credentials of a container instance.
+    Front,
     /// Holds a task's namespace.
     Pause,
     /// A container of a task.
@@ -62,11 +64,12 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Agent,
         Self::Resolver,
         Self::Vpc,
         Self::Instance,
+        Self::Front,
         Self::Pause,
         Self::App,
         Self::LbNode,
@@ -81,6 +84,7 @@ impl Role {
             Self::Resolver => "resolver",
             Self::Vpc => "vpc",
             Self::Instance => "instance",
+            Self::Front => "front",
             Self::Pause => "pause",
             Self::App => "app",
             Self::LbNode => "lb-node",

@@ -32,6 +32,8 @@ pub enum Part {
     Envoy(TaskDigits),
     /// Holder of a container instance's namespace: `instance.<id>`.
     Instance(String),
+    /// Answers at 169.254.170.2 in a container instance's netns: `front.<id>`.
+    Front(String),
     /// A load balancer's node: `lb.<load balancer>.<zone>`.
     LbNode(String, String),
     /// A command for a user: `helper-<32 hex>`.
@@ -119,6 +121,7 @@ fn parse_free<'a>(left: &'a str, free: &str) -> Option<(&'a str, Part)> {
     }
     match last {
         "instance" => return Some((stack, Part::Instance(free.to_owned()))),
+        "front" => return Some((stack, Part::Front(free.to_owned()))),
         "lb" => {
             let (balancer, zone) = free.split_once('.')?;
             return Some((stack, Part::LbNode(balancer.to_owned(), zone.to_owned())));
@@ -166,6 +169,7 @@ impl fmt::Display for ContainerName {
             Part::App(task, container) => write!(f, "{}.{container}", task.0),
             Part::Envoy(task) => write!(f, "envoy-{}", task.0),
             Part::Instance(id) => write!(f, "instance.{id}"),
+            Part::Front(id) => write!(f, "front.{id}"),
             Part::LbNode(balancer, zone) => write!(f, "lb.{balancer}.{zone}"),
             Part::Helper(id) => write!(f, "helper-{}", id.0),
         }
@@ -187,6 +191,7 @@ mod tests {
             Part::App(task.clone(), "web_1-resolver".to_owned()),
             Part::Envoy(task.clone()),
             Part::Instance("i-0abc".to_owned()),
+            Part::Front("i-0abc".to_owned()),
             Part::LbNode("web-vpc".to_owned(), "local-1a".to_owned()),
             Part::Helper(task),
         ]

@@ -64,8 +64,23 @@ name!(
     /// A task's id: 32 hex digits (reference 10.6).
     TaskId);
 name!(
+    /// A container instance's id: 32 hex digits (reference 10.6).
+    InstanceId);
+name!(
     /// A deployment's id: `ecs-svc/` and 19 digits (reference 3.4).
     DeploymentId);
+
+impl InstanceId {
+    /// The id whose 32 hex digits are `bits`.
+    pub fn from_bits(bits: u128) -> Self {
+        Self(format!("{bits:032x}"))
+    }
+
+    /// Its first eight digits, for tables.
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
 
 impl TaskId {
     /// The id whose 32 hex digits are `bits`.
@@ -92,7 +107,9 @@ pub const ACCOUNT: &str = "000000000000";
 
 /// ARNs in AWS's forms (reference 10.6).
 pub mod arn {
-    use super::{ACCOUNT, ServiceName, StackName, TaskId};
+    use sha2::{Digest as _, Sha256};
+
+    use super::{ACCOUNT, ContainerName, InstanceId, ServiceName, StackName, TaskId};
 
     /// `arn:aws:ecs:R:A:cluster/NAME`; a stack is a cluster.
     pub fn cluster(region: &str, stack: &StackName) -> String {
@@ -107,6 +124,20 @@ pub mod arn {
     /// `arn:aws:ecs:R:A:task/CLUSTER/<32 hex>`.
     pub fn task(region: &str, stack: &StackName, task: &TaskId) -> String {
         format!("arn:aws:ecs:{region}:{ACCOUNT}:task/{stack}/{task}")
+    }
+
+    /// `arn:aws:ecs:R:A:container-instance/CLUSTER/<32 hex>`.
+    pub fn container_instance(region: &str, stack: &StackName, instance: &InstanceId) -> String {
+        format!("arn:aws:ecs:{region}:{ACCOUNT}:container-instance/{stack}/{instance}")
+    }
+
+    /// `arn:aws:ecs:R:A:container/CLUSTER/TASK/UUID`; the same container of the same task has the same one.
+    pub fn container(region: &str, stack: &StackName, task: &TaskId, container: &ContainerName) -> String {
+        let hash = Sha256::digest(format!("{task}/{container}").as_bytes());
+        let digits: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();
+        let uuid = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-");
+        format!("arn:aws:ecs:{region}:{ACCOUNT}:container/{stack}/{task}/{uuid}")
     }
 
     /// `arn:aws:ecs:R:A:task-definition/FAMILY:REV`.

@@ -26,6 +26,8 @@ pub enum Severity {
     Error,
     /// The input is used, and this part of it has no effect here.
     Warning,
+    /// The input is used, and this is what follows from it.
+    Note,
 }
 
 /// A place in the input: which document, and a JSON pointer into it.
@@ -60,6 +62,11 @@ impl Problem {
     /// A part of the input that has no effect here.
     pub fn warning(place: Place, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(place, code, message) }
+    }
+
+    /// What follows from a part of the input that is used.
+    pub fn note(place: Place, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(place, code, message) }
     }
 
     /// Adds what to do.

@@ -3,6 +3,8 @@
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+/// Where an instance's dynamic host ports are from: what a rule must let in for a task in bridge mode (1.7).
+pub use netmodes::bridge::DYNAMIC_PORTS;
 pub use netmodes::security::group::{PortRange, Traffic};
 /// The host as rules see it, where it has access (`from: host`).
 pub use netmodes::vpc::router::HOST_ADDRESS;

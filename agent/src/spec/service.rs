@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{GroupName, NetworkMode, ServiceName, SubnetName};
+use super::ids::{ContainerName, GroupName, NetworkMode, ServiceName, SubnetName};
+use super::placement::Placement;
 use super::task_definition::TaskDefinition;
 
 /// What CreateService was told.
@@ -19,12 +20,22 @@ pub struct Service {
     pub desired_count: u32,
     /// FARGATE or EC2.
     pub launch_type: LaunchType,
+    /// Whether tasks in awsvpc are placed on container instances, as those in any other mode always are: when EC2 is asked for
+    /// and not only ECS's default, or the stack has `capacity`.
+    #[serde(default)]
+    pub on_instances: bool,
     /// The groups on each task's ENI; 1 to 5.
     pub security_groups: Vec<GroupName>,
     /// The subnets that tasks are spread over; 1 to 16.
     pub subnets: Vec<SubnetName>,
     /// Its Cloud Map registry; absent when nobody looks it up by DNS.
     pub discovery: Option<Discovery>,
+    /// One task on each matching container instance, or as many as `desired_count` says.
+    #[serde(default)]
+    pub scheduling_strategy: SchedulingStrategy,
+    /// Which container instances are taken, and in which order.
+    #[serde(default)]
+    pub placement: Placement,
     /// How a rolling deployment goes.
     pub deployment_configuration: DeploymentConfiguration,
     /// Seconds after a task's start in which unhealthy results do not stop it (3.6); default 0.
@@ -41,7 +52,18 @@ pub enum LaunchType {
     Ec2,
 }
 
-/// A Cloud Map service with A records (reference 6.2).
+/// `schedulingStrategy` (3.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum SchedulingStrategy {
+    /// As many tasks as `desired_count` says.
+    #[default]
+    Replica,
+    /// One task on each container instance that matches.
+    Daemon,
+}
+
+/// A Cloud Map service (reference 6.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Discovery {
@@ -51,6 +73,26 @@ pub struct Discovery {
     pub ttl: u32,
     /// How many instances an answer holds.
     pub routing_policy: RoutingPolicy,
+    /// What DNS answers with.
+    #[serde(default)]
+    pub record: RecordType,
+}
+
+/// The records of a Cloud Map service, with what ECS has to know for them (6.5).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase", tag = "type")]
+pub enum RecordType {
+    /// The task's own address.
+    #[default]
+    A,
+    /// Address and port: in bridge and host mode those of the instance.
+    #[serde(rename = "SRV")]
+    Srv {
+        /// Whose port it is.
+        container_name: ContainerName,
+        /// Which of its ports.
+        container_port: u16,
+    },
 }
 
 /// Cloud Map's routing policies (6.2).

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
+use super::capacity::InstanceGroup;
 use super::ids::{GroupName, ServiceName, StackName, SubnetName};
 use super::security_group::SecurityGroup;
 use super::service::Service;
@@ -21,6 +22,12 @@ pub struct Stack {
     pub dns_namespace: String,
     /// Its network.
     pub vpc: Vpc,
+    /// Groups of container instances; absent when there are as many as the tasks need.
+    #[serde(default)]
+    pub capacity: Option<Vec<InstanceGroup>>,
+    /// The profile of the user's AWS credentials that tasks with a role are given; absent for local ones that AWS knows not.
+    #[serde(default)]
+    pub credentials_profile: Option<String>,
     /// Every group, by name: the user's, the VPC's `default`, and the one that a service gets by itself.
     pub security_groups: BTreeMap<GroupName, SecurityGroup>,
     /// Its services, by name.

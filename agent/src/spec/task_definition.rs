@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use netmodes::nft::Transport;
 use serde::{Deserialize, Serialize};
 
 use super::ids::ContainerName;
@@ -23,6 +24,9 @@ pub struct TaskDefinition {
     /// What its containers may mount (2.5).
     #[serde(default)]
     pub volumes: Vec<Volume>,
+    /// The role whose credentials its containers are given; without one they get none.
+    #[serde(default)]
+    pub task_role_arn: Option<String>,
     /// Whose processes its containers see; absent means each its own.
     #[serde(default)]
     pub pid_mode: Option<PidMode>,
@@ -125,6 +129,24 @@ pub struct ContainerDefinition {
     /// Options of `json-file`, the log that every container has here.
     #[serde(default)]
     pub log_options: BTreeMap<String, String>,
+    /// Other containers of the task that it knows by name, in bridge mode (1.7).
+    #[serde(default)]
+    pub links: Vec<Link>,
+    /// Its own name; not in awsvpc.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// More lines of its hosts file, name and address; not in awsvpc.
+    #[serde(default)]
+    pub extra_hosts: Vec<(String, String)>,
+    /// Instead of the VPC's resolver; not in awsvpc.
+    #[serde(default)]
+    pub dns_servers: Vec<String>,
+    /// Instead of the VPC's domain; not in awsvpc.
+    #[serde(default)]
+    pub dns_search_domains: Vec<String>,
+    /// Whether it has loopback alone; not in awsvpc.
+    #[serde(default)]
+    pub disable_networking: bool,
     /// The stack file puts our own binary in its place, which does nothing and is healthy.
     #[serde(default)]
     pub stub: bool,
@@ -214,8 +236,11 @@ pub struct Ulimit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
-    /// The port inside the task.
+    /// The port inside the task; the first one of a `containerPortRange`.
     pub container_port: u16,
+    /// The last one of a `containerPortRange`.
+    #[serde(default)]
+    pub last_container_port: Option<u16>,
     /// On the instance; in awsvpc absent or equal to `container_port`.
     pub host_port: Option<u16>,
     /// TCP or UDP.
@@ -234,6 +259,51 @@ pub enum TransportProtocol {
     Tcp,
     /// UDP.
     Udp,
+}
+
+impl PortMapping {
+    /// How many ports follow one another: 1 but for a range.
+    pub fn count(&self) -> u16 {
+        self.last_container_port.map_or(1, |last| last.saturating_sub(self.container_port).saturating_add(1))
+    }
+}
+
+/// `links`: another container of the task under one name more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// The other one.
+    pub container_name: ContainerName,
+    /// What it is called beside its own name.
+    pub alias: Option<String>,
+}
+
+impl TransportProtocol {
+    /// As ECS spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl From<TransportProtocol> for Transport {
+    fn from(protocol: TransportProtocol) -> Self {
+        match protocol {
+            TransportProtocol::Tcp => Self::Tcp,
+            TransportProtocol::Udp => Self::Udp,
+        }
+    }
+}
+
+impl From<Transport> for TransportProtocol {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp => Self::Tcp,
+            Transport::Udp => Self::Udp,
+        }
+    }
 }
 
 /// A container waits for another one (2.4).

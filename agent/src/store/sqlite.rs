@@ -11,11 +11,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::migrate;
 use super::state::{Key, StackState, State};
-use crate::spec::ids::{ServiceName, StackName, TaskId};
+use crate::spec::ids::{InstanceId, ServiceName, StackName, TaskId};
 
 /// The format of the rows; a store with a higher one was written by a newer ecsnet.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -128,8 +129,11 @@ impl Store {
                  CREATE TABLE IF NOT EXISTS stack (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
                  CREATE TABLE IF NOT EXISTS service (stack TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (stack, name)) STRICT;
                  CREATE TABLE IF NOT EXISTS task (stack TEXT, id TEXT, value TEXT NOT NULL, PRIMARY KEY (stack, id)) STRICT;
+                 CREATE TABLE IF NOT EXISTS instance (stack TEXT, id TEXT, value TEXT NOT NULL, PRIMARY KEY (stack, id)) STRICT;
+                 {}
                  PRAGMA user_version = {FORMAT};
-                 COMMIT;"
+                 COMMIT;",
+                migrate::from(format)
             ))
             .map_err(self.sqlite("prepare"))
     }
@@ -160,7 +164,8 @@ impl Store {
         let mut stacks = BTreeMap::new();
         for (name, value) in self.rows("SELECT name, '', value FROM stack")? {
             let record = self.parse(&name.0, &value)?;
-            let stack = StackState { record, services: BTreeMap::new(), tasks: BTreeMap::new() };
+            let stack =
+                StackState { record, services: BTreeMap::new(), tasks: BTreeMap::new(), instances: BTreeMap::new() };
             stacks.insert(StackName::new(name.0), stack);
         }
         for ((stack, name), value) in self.rows("SELECT stack, name, value FROM service")? {
@@ -171,6 +176,11 @@ impl Store {
         for ((stack, id), value) in self.rows("SELECT stack, id, value FROM task")? {
             if let Some(in_stack) = stacks.get_mut(stack.as_str()) {
                 in_stack.tasks.insert(TaskId::new(&id), self.parse(&id, &value)?);
+            }
+        }
+        for ((stack, id), value) in self.rows("SELECT stack, id, value FROM instance")? {
+            if let Some(in_stack) = stacks.get_mut(stack.as_str()) {
+                in_stack.instances.insert(InstanceId::new(&id), self.parse(&id, &value)?);
             }
         }
         Ok(State::loaded(stacks))
@@ -218,6 +228,16 @@ impl Store {
                         None => transaction.execute(
                             "DELETE FROM service WHERE stack = ?1 AND name = ?2",
                             [stack.as_str(), name.as_str()],
+                        )?,
+                    },
+                    Key::Instance(stack, id) => match state.stack(stack).and_then(|s| s.instances.get(id)) {
+                        Some(instance) => transaction.execute(
+                            "INSERT OR REPLACE INTO instance VALUES (?1, ?2, ?3)",
+                            params![stack.as_str(), id.as_str(), json(instance)?],
+                        )?,
+                        None => transaction.execute(
+                            "DELETE FROM instance WHERE stack = ?1 AND id = ?2",
+                            [stack.as_str(), id.as_str()],
                         )?,
                     },
                     Key::Task(stack, id) => match state.stack(stack).and_then(|s| s.tasks.get(id)) {

@@ -34,6 +34,24 @@ fn what_is_written_reads_back_after_a_restart() {
 }
 
 #[test]
+fn a_store_of_the_first_format_is_read_as_if_it_were_of_today() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, world) = written(directory.path());
+    let back = "UPDATE task SET value = json_remove(json_set(value,
+            '$.eni', json_extract(value, '$.network.eni'), '$.subnet', json_extract(value, '$.network.subnet'),
+            '$.attachment', json_extract(value, '$.network.attachment'), '$.groups', json_extract(value, '$.network.groups')),
+            '$.network');
+        PRAGMA user_version = 1;";
+    store.connection.execute_batch(back).unwrap();
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.load().unwrap().stacks(), world.state.stacks());
+    drop(store);
+    // Once is enough.
+    assert_eq!(Store::open(directory.path()).unwrap().load().unwrap().stacks(), world.state.stacks());
+}
+
+#[test]
 fn what_is_gone_from_the_state_goes_from_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let (mut store, mut world) = written(directory.path());

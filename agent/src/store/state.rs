@@ -10,9 +10,13 @@ use jiff::Timestamp;
 use netmodes::vpc::eni::Eni;
 use serde::{Deserialize, Serialize};
 
+use super::instance::Instance;
+use super::task::{Attached, Task, TaskStatus};
 use crate::spec::ids::{
-    ContainerName, DeploymentId, GroupId, GroupName, ServiceName, StackName, SubnetId, SubnetName, TaskId, VpcId,
+    DeploymentId, GroupId, GroupName, InstanceId, NetworkMode, ServiceName, StackName, SubnetId, SubnetName, TaskId,
+    VpcId,
 };
+use crate::spec::security_group::SecurityGroup;
 use crate::spec::service::Service;
 use crate::spec::stack::Stack;
 use crate::spec::task_definition::TaskDefinition;
@@ -37,6 +41,8 @@ pub enum Key {
     Service(StackName, ServiceName),
     /// A task of it.
     Task(StackName, TaskId),
+    /// A container instance of it.
+    Instance(StackName, InstanceId),
 }
 
 /// A stack, with all that is in it.
@@ -48,6 +54,8 @@ pub struct StackState {
     pub services: BTreeMap<ServiceName, ServiceState>,
     /// Its tasks, stopped ones for an hour.
     pub tasks: BTreeMap<TaskId, Task>,
+    /// Its container instances.
+    pub instances: BTreeMap<InstanceId, Instance>,
 }
 
 /// A stack's own row.
@@ -63,6 +71,9 @@ pub struct StackRecord {
     pub subnets: BTreeMap<SubnetName, SubnetRecord>,
     /// Ids of its groups.
     pub groups: BTreeMap<GroupName, GroupId>,
+    /// Rules that hold beside those of the spec while tasks of an earlier network mode still serve by them.
+    #[serde(default)]
+    pub retiring: BTreeMap<GroupName, SecurityGroup>,
     /// The newest revision of each family: content is compared with it, and a new one is registered when it differs.
     pub families: BTreeMap<String, (u32, TaskDefinition)>,
 }
@@ -135,167 +146,47 @@ pub struct Event {
     pub message: String,
 }
 
-/// `lastStatus` of a task, in order (2.8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TaskStatus {
-    /// Its network is being made.
-    Provisioning,
-    /// Images and containers.
-    Pending,
-    /// Containers run, the registry does not know it yet.
-    Activating,
-    /// In service.
-    Running,
-    /// Leaving the registry.
-    Deactivating,
-    /// Containers are being told to stop.
-    Stopping,
-    /// Its network is being removed.
-    Deprovisioning,
-    /// Over; nothing of it is left but this record.
-    Stopped,
+/// Who has an ENI.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum EniOwner<'a> {
+    /// A task in awsvpc.
+    Task(&'a Task),
+    /// A container instance.
+    Instance(&'a Instance),
 }
 
-impl TaskStatus {
-    /// As ECS spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Provisioning => "PROVISIONING",
-            Self::Pending => "PENDING",
-            Self::Activating => "ACTIVATING",
-            Self::Running => "RUNNING",
-            Self::Deactivating => "DEACTIVATING",
-            Self::Stopping => "STOPPING",
-            Self::Deprovisioning => "DEPROVISIONING",
-            Self::Stopped => "STOPPED",
-        }
+impl StackState {
+    /// Every ENI that there is a record of, with its owner; those of stopped tasks too.
+    pub fn attached(&self) -> impl Iterator<Item = (&Attached, EniOwner<'_>)> + Clone {
+        let tasks = self.tasks.values().filter_map(|t| Some((t.attached()?, EniOwner::Task(t))));
+        tasks.chain(self.instances.values().map(|i| (&i.network, EniOwner::Instance(i))))
     }
-}
 
-/// A task, from the decision to start it until an hour after its end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Task {
-    /// 32 hex digits.
-    pub id: TaskId,
-    /// Its service.
-    pub service: ServiceName,
-    /// The deployment that it belongs to.
-    pub deployment: DeploymentId,
-    /// Of its task definition.
-    pub revision: u32,
-    /// What it is made from.
-    pub definition: TaskDefinition,
-    /// Its subnet's name.
-    pub subnet: SubnetName,
-    /// Its subnet's zone.
-    pub availability_zone: String,
-    /// Its network interface; the lease of its address.
-    pub eni: Eni,
-    /// UUID of the ENI's attachment (1.6).
-    pub attachment: String,
-    /// Names of the groups on its ENI.
-    pub groups: Vec<GroupName>,
-    /// Whether its service has a registry that it is entered in.
-    pub registers: bool,
-    /// Where it is.
-    pub status: TaskStatus,
-    /// Why and when it was told to stop; while absent, `desiredStatus` is RUNNING.
-    pub stop: Option<Stop>,
-    /// What is known of its containers beyond what Docker tells.
-    pub containers: BTreeMap<ContainerName, ContainerRecord>,
-    /// Whether it was ever RUNNING.
-    pub ran: bool,
-    /// Whether its essential checks have ever all passed.
-    pub was_healthy: bool,
-    /// When it was decided on.
-    pub created_at: Timestamp,
-    /// When all its containers had started.
-    pub started_at: Option<Timestamp>,
-    /// When nothing of it was left.
-    pub stopped_at: Option<Timestamp>,
-    /// Grows with each change.
-    pub version: u64,
-}
+    /// Every ENI that is leased, with its owner.
+    pub fn leased(&self) -> impl Iterator<Item = (&Attached, EniOwner<'_>)> + Clone {
+        self.attached().filter(|(_, owner)| match owner {
+            EniOwner::Task(task) => task.holds_lease(),
+            EniOwner::Instance(_) => true,
+        })
+    }
 
-/// The decision to stop a task (2.10).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stop {
-    /// `stopCode`.
-    pub code: StopCode,
-    /// `stoppedReason`.
-    pub reason: String,
-    /// `stoppingAt`.
-    pub at: Timestamp,
-}
+    /// Every ENI that is leased.
+    pub fn enis(&self) -> impl Iterator<Item = &Eni> {
+        self.leased().map(|(attached, _)| &attached.eni)
+    }
 
-/// `stopCode` (2.10).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StopCode {
-    /// It was never RUNNING.
-    TaskFailedToStart,
-    /// An essential container ended (2.9).
-    EssentialContainerExited,
-    /// StopTask.
-    UserInitiated,
-    /// Scale in, deployment, failed health checks.
-    ServiceSchedulerInitiated,
-}
-
-impl StopCode {
-    /// As ECS spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TaskFailedToStart => "TaskFailedToStart",
-            Self::EssentialContainerExited => "EssentialContainerExited",
-            Self::UserInitiated => "UserInitiated",
-            Self::ServiceSchedulerInitiated => "ServiceSchedulerInitiated",
+    /// The ENI by which a task is on the VPC: its own, or its container instance's in bridge and host mode.
+    pub fn eni_of<'a>(&'a self, task: &'a Task) -> Option<&'a Eni> {
+        match task.mode() {
+            NetworkMode::Awsvpc => task.eni(),
+            NetworkMode::None => None,
+            NetworkMode::Bridge | NetworkMode::Host => Some(&self.instances.get(task.instance.as_ref()?)?.network.eni),
         }
     }
 
-    /// Whether the task ended by itself, asked by nobody.
-    pub fn is_failure(self) -> bool {
-        matches!(self, Self::TaskFailedToStart | Self::EssentialContainerExited)
-    }
-}
-
-/// What is known of a container beyond what Docker tells now.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerRecord {
-    /// Whether its process was ever seen running.
-    pub started: bool,
-    /// When its process was first seen running.
-    pub started_at: Option<Timestamp>,
-    /// Whether its health check ever passed.
-    pub was_healthy: bool,
-    /// Whether it is over.
-    pub stopped: bool,
-    /// Absent when it never ran (2.9).
-    pub exit_code: Option<i64>,
-    /// `CannotPullContainerError: …` and its kin (2.10).
-    pub reason: Option<String>,
-    /// How often its restart policy has started it again (2.9).
-    #[serde(default)]
-    pub restarts: u32,
-    /// When, by Docker, the run began that is to be followed by another one; that one begins later.
-    #[serde(default)]
-    pub restart_of: Option<Timestamp>,
-}
-
-impl Task {
-    /// Whether it should go on.
-    pub fn is_wanted(&self) -> bool {
-        self.stop.is_none()
-    }
-
-    /// Whether it holds its address.
-    pub fn holds_lease(&self) -> bool {
-        self.status != TaskStatus::Stopped
-    }
-
-    /// The record of a container.
-    pub fn container(&self, name: &ContainerName) -> ContainerRecord {
-        self.containers.get(name).cloned().unwrap_or_default()
+    /// The live tasks of a container instance.
+    pub fn tasks_on<'a>(&'a self, id: &'a InstanceId) -> impl Iterator<Item = &'a Task> {
+        self.tasks.values().filter(move |t| t.status != TaskStatus::Stopped && t.instance.as_ref() == Some(id))
     }
 }
 
@@ -338,7 +229,12 @@ impl State {
         match self.stacks.get_mut(name) {
             Some(stack) => stack.record = record,
             None => {
-                let stack = StackState { record, services: BTreeMap::new(), tasks: BTreeMap::new() };
+                let stack = StackState {
+                    record,
+                    services: BTreeMap::new(),
+                    tasks: BTreeMap::new(),
+                    instances: BTreeMap::new(),
+                };
                 self.stacks.insert(name.clone(), stack);
             }
         }
@@ -350,6 +246,7 @@ impl State {
             self.touch(Key::Stack(name.clone()));
             self.dirty.extend(stack.services.into_keys().map(|s| Key::Service(name.clone(), s)));
             self.dirty.extend(stack.tasks.into_keys().map(|t| Key::Task(name.clone(), t)));
+            self.dirty.extend(stack.instances.into_keys().map(|i| Key::Instance(name.clone(), i)));
         }
     }
 
@@ -412,6 +309,32 @@ impl State {
         if edit(record) {
             record.version += 1;
             self.touch(Key::Task(stack.clone(), task.clone()));
+        }
+    }
+
+    /// Adds or replaces a container instance.
+    pub fn put_instance(&mut self, stack: &StackName, instance: Instance) {
+        if let Some(in_stack) = self.stacks.get_mut(stack) {
+            let key = Key::Instance(stack.clone(), instance.id.clone());
+            in_stack.instances.insert(instance.id.clone(), instance);
+            self.touch(key);
+        }
+    }
+
+    /// Removes a container instance.
+    pub fn remove_instance(&mut self, stack: &StackName, id: &InstanceId) {
+        if self.stacks.get_mut(stack).and_then(|s| s.instances.remove(id)).is_some() {
+            self.touch(Key::Instance(stack.clone(), id.clone()));
+        }
+    }
+
+    /// Changes a container instance in place.
+    pub fn edit_instance(&mut self, stack: &StackName, id: &InstanceId, edit: impl FnOnce(&mut Instance)) {
+        let Some(record) = self.stacks.get_mut(stack).and_then(|s| s.instances.get_mut(id)) else { return };
+        let before = record.clone();
+        edit(record);
+        if *record != before {
+            self.touch(Key::Instance(stack.clone(), id.clone()));
         }
     }
 

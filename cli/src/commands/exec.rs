@@ -7,7 +7,7 @@ use ::agent::runtime::{Docker, ExecOptions, RuntimeError};
 use clap::Args;
 
 use super::session::{REFUSAL, attend};
-use super::{Global, quoted, target};
+use super::{Global, target};
 use crate::failure::Failure;
 use crate::render::{say, short};
 
@@ -83,11 +83,7 @@ fn not_started(words: &str, program: &str, container: &str) -> Option<Failure> {
 fn choose<'a>(target: &'a Target, name: Option<&str>) -> Result<&'a TargetContainer, Failure> {
     let task = short(&target.task_id);
     let chosen = match name {
-        Some(name) => target.containers.iter().find(|container| container.name == name).ok_or_else(|| {
-            let names: Vec<&str> = target.containers.iter().map(|container| container.name.as_str()).collect();
-            Failure::input(format!("task {task} has no container `{name}`"))
-                .with_hint(format!("it has {}", quoted(&names)))
-        })?,
+        Some(name) => target::container(target, name)?,
         None => target
             .containers
             .iter()
@@ -102,10 +98,12 @@ fn choose<'a>(target: &'a Target, name: Option<&str>) -> Result<&'a TargetContai
 
 #[cfg(test)]
 mod tests {
+    use ::agent::spec::ids::NetworkMode;
+
     use super::*;
 
     fn container(name: &str, essential: bool, running: bool) -> TargetContainer {
-        TargetContainer { name: name.to_owned(), docker_name: format!("d-{name}"), essential, running }
+        TargetContainer { name: name.to_owned(), docker_name: format!("d-{name}"), essential, running, holder: None }
     }
 
     fn task() -> Target {
@@ -115,6 +113,7 @@ mod tests {
             task_id: "1a2b3c4d5e6f".to_owned(),
             last_status: "RUNNING".to_owned(),
             address: None,
+            network_mode: NetworkMode::Awsvpc,
             containers: vec![container("init", false, false), container("app", true, true)],
             holder: None,
         }

@@ -18,7 +18,7 @@ pub(crate) struct Explain {
     /// Who opens the connection: a task, a service (its first RUNNING task) or STACK/SERVICE
     #[arg(value_name = "FROM")]
     from: String,
-    /// To whom: a task, a service (all its tasks), STACK/SERVICE, a DNS name or an address; without PORT all that the task definition maps
+    /// To whom: a task, a service (all its tasks), STACK/SERVICE, a DNS name or an address; without PORT all that the task definition maps; in bridge mode PORT is the container's or its instance's
     #[arg(value_name = "TO[:PORT]")]
     to: String,
     /// Over what [default: as the port is mapped, else tcp]

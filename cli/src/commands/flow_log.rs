@@ -18,7 +18,7 @@ protocol, packets, bytes, start, end, ACCEPT or REJECT, OK. A flow between two t
 interfaces. Flows are logged only while this command runs."
 )]
 pub(crate) struct FlowLog {
-    /// Of these interfaces only: a task, a service, STACK/SERVICE or a stack
+    /// Of these interfaces only: a task, a service, STACK/SERVICE, a container instance or a stack; in bridge and host mode a task has its instance's
     #[arg(value_name = "TARGET")]
     target: Option<String>,
     /// Go on until Ctrl-C; without it, one window of some seconds is shown

@@ -17,7 +17,7 @@ use crate::render::say;
 /// Reach a port of a task from this machine's loopback
 #[derive(Debug, Args)]
 pub(crate) struct Forward {
-    /// A task, a service or STACK/SERVICE (its first RUNNING task, anew for each connection), and the port
+    /// A task, a service or STACK/SERVICE (its first RUNNING task, anew for each connection), and the port of its container
     #[arg(value_name = "TARGET:PORT", value_parser = destination)]
     destination: (String, u16),
     /// The port on 127.0.0.1, 0 for any that is free [default: PORT]

@@ -10,7 +10,7 @@ use crate::render::{json, print, text};
 use crate::start_agent;
 
 /// What the agent can tell about (`agent::control::api`).
-const KINDS: [&str; 6] = ["task", "service", "eni", "subnet", "security-group", "stack"];
+const KINDS: [&str; 7] = ["task", "service", "instance", "eni", "subnet", "security-group", "stack"];
 
 /// Show all there is to know about one thing
 #[derive(Debug, Args)]

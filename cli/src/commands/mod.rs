@@ -11,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod flow_log;
 pub(crate) mod forward;
 pub(crate) mod inspect;
+pub(crate) mod instance;
 pub(crate) mod logs;
 pub(crate) mod plan;
 pub(crate) mod ps;
@@ -91,6 +92,7 @@ pub(crate) enum Verb {
     FlowLog(flow_log::FlowLog),
     Stop(stop::Stop),
     Scale(scale::Scale),
+    Instance(instance::Instance),
     Completions(completions::Completions),
     Doctor(doctor::Doctor),
     Agent(agent::Agent),

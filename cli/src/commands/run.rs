@@ -38,6 +38,9 @@ pub(crate) struct Run {
     /// A task, a service (its first RUNNING task) or STACK/SERVICE
     #[arg(long, value_name = "TARGET")]
     from: String,
+    /// In the network of this container, where each has its own (bridge, none); left out: of the first that has one
+    #[arg(short, long, value_name = "NAME")]
+    container: Option<String>,
     /// The command and its arguments
     #[arg(value_name = "CMD", last = true, required = true)]
     command: Vec<String>,
@@ -46,9 +49,9 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self, global: &Global) -> Result<u8, Failure> {
         if !geteuid().is_root() {
-            return on_runtime(run_in_container(global, &self.from, self.command));
+            return on_runtime(run_in_container(global, &self.from, self.container.as_deref(), self.command));
         }
-        let (holder, _) = on_runtime(find(global, &self.from))?;
+        let (holder, _) = on_runtime(find(global, &self.from, self.container.as_deref()))?;
         let netns = format!("/proc/{}/ns/net", holder.pid);
         let netns = File::open(&netns).map_err(failed(format!("open {netns}")))?;
         refuse_own(&netns, &holder)?;
@@ -72,18 +75,29 @@ fn refuse_own(netns: &File, holder: &Holder) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn find(global: &Global, text: &str) -> Result<(Holder, Target), Failure> {
+async fn find(global: &Global, text: &str, container: Option<&str>) -> Result<(Holder, Target), Failure> {
     let client = target::agent(global, text).await?;
     let mut target = target::one_running(&client, text).await?;
-    let holder = target.holder.take().ok_or_else(|| {
-        Failure::failed(format!("task {} has no network of its own to run in", short(&target.task_id)))
-    })?;
+    let holder = match container {
+        Some(name) => target::container(&target, name)?.holder.clone().ok_or_else(|| {
+            let task = short(&target.task_id);
+            Failure::failed(format!("container `{name}` of task {task} has no network to run in"))
+        }),
+        None => target.holder.take().ok_or_else(|| {
+            Failure::failed(format!("task {} has no network of its own to run in", short(&target.task_id)))
+        }),
+    }?;
     Ok((holder, target))
 }
 
 /// Has Docker start this binary in the task's network, where it becomes the command.
-async fn run_in_container(global: &Global, text: &str, command: Vec<String>) -> Result<u8, Failure> {
-    let (holder, target) = find(global, text).await?;
+async fn run_in_container(
+    global: &Global,
+    text: &str,
+    container: Option<&str>,
+    command: Vec<String>,
+) -> Result<u8, Failure> {
+    let (holder, target) = find(global, text, container).await?;
     let owner = target::agent(global, text).await?.get::<Version>("/version", &[]).await?.owner;
     let docker = Docker::connect().await?;
     let tty = io::stdin().is_terminal() && io::stdout().is_terminal();

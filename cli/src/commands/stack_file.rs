@@ -19,7 +19,7 @@ pub(crate) struct StackFile {
     pub(crate) file: PathBuf,
     /// The network mode of every task, over what the file and the task definitions say
     #[arg(long, value_name = "MODE", value_parser = network_mode)]
-    #[arg(help = "The network mode of every task: awsvpc (bridge, host and none: not yet)")]
+    #[arg(help = "The network mode of every task: awsvpc, bridge, host or none")]
     network_mode: Option<NetworkMode>,
     /// How services reach each other: discovery or none (load-balancer, app-mesh, service-connect: not yet)
     #[arg(long, value_name = "HOW", hide_possible_values = true)]

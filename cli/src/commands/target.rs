@@ -2,7 +2,7 @@
 //!
 //! The agent finds the tasks; here it is judged whether they are what one person can have meant.
 
-use ::agent::control::api::Target;
+use ::agent::control::api::{Target, TargetContainer};
 
 use super::{Global, quoted};
 use crate::client::Client;
@@ -40,6 +40,15 @@ pub(crate) async fn one_running(client: &Client, text: &str) -> Result<Target, F
     first_running(text, find(client, text).await?)
 }
 
+/// The container of that name.
+pub(crate) fn container<'a>(target: &'a Target, name: &str) -> Result<&'a TargetContainer, Failure> {
+    target.containers.iter().find(|container| container.name == name).ok_or_else(|| {
+        let names: Vec<&str> = target.containers.iter().map(|container| container.name.as_str()).collect();
+        Failure::input(format!("task {} has no container `{name}`", short(&target.task_id)))
+            .with_hint(format!("it has {}", quoted(&names)))
+    })
+}
+
 fn unambiguous(text: &str, found: Vec<Target>) -> Result<Vec<Target>, Failure> {
     let Some(first) = found.first() else { return Err(unknown(text)) };
     let one_service = found.iter().all(|other| other.stack == first.stack && other.service == first.service);
@@ -74,6 +83,8 @@ fn unknown(text: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use ::agent::spec::ids::NetworkMode;
+
     use super::*;
 
     fn target(stack: &str, service: &str, id: &str, status: &str) -> Target {
@@ -83,6 +94,7 @@ mod tests {
             task_id: id.to_owned(),
             last_status: status.to_owned(),
             address: None,
+            network_mode: NetworkMode::Awsvpc,
             containers: vec![],
             holder: None,
         }

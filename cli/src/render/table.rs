@@ -8,14 +8,15 @@ use super::short;
 
 /// The tasks: one line each, with what AWS knows of each and its place in the network.
 ///
-/// `wide` adds the whole id, the task definition, and why the task stopped or what it waits for.
+/// `wide` adds the whole id, the network mode, the container instance, the task definition, and why the task stopped or what
+/// it waits for.
 pub(crate) fn tasks(tasks: &[TaskView], wide: bool) -> String {
     let stacks = several_stacks(tasks.iter().map(|task| task.ecsnet.stack.as_str()));
     let mut header = vec!["TASK"];
     header.extend(stacks.then_some("STACK"));
     header.extend(["SERVICE", "STATUS", "HEALTH", "ZONE", "ADDRESS", "SECURITY GROUPS"]);
     if wide {
-        header.extend(["TASK DEFINITION", "REASON"]);
+        header.extend(["MODE", "INSTANCE", "TASK DEFINITION", "REASON"]);
     }
     let rows = tasks.iter().map(|task| {
         let extra = &task.ecsnet;
@@ -30,6 +31,9 @@ pub(crate) fn tasks(tasks: &[TaskView], wide: bool) -> String {
             extra.security_groups.join(", "),
         ]);
         if wide {
+            row.push(extra.network_mode.clone());
+            let instance = task.container_instance_arn.as_deref().map(last_part);
+            row.push(instance.map(short).unwrap_or_default().to_owned());
             row.push(last_part(&task.task_definition_arn).to_owned());
             row.push(reason(task).to_owned());
         }
@@ -65,6 +69,61 @@ pub(crate) fn services(services: &[ServiceView], wide: bool) -> String {
         row
     });
     columns(&header, rows)
+}
+
+/// The container instances, as DescribeContainerInstances has them: what each is, and how much of it is left.
+///
+/// `wide` adds the whole id, its group in the stack file, its security groups, and the attributes that are not ECS's own.
+pub(crate) fn instances(instances: &[Value], wide: bool) -> String {
+    let extra = |instance: &Value, field: &str| text(&instance["ecsnet"], field);
+    let names: Vec<String> = instances.iter().map(|instance| extra(instance, "stack")).collect();
+    let stacks = several_stacks(names.iter().map(String::as_str));
+    let mut header = vec!["INSTANCE"];
+    header.extend(stacks.then_some("STACK"));
+    header.extend(["EC2 ID", "TYPE", "ZONE", "STATE", "STATUS", "ADDRESS", "CPU FREE", "MEMORY FREE", "TASKS"]);
+    if wide {
+        header.extend(["GROUP", "SECURITY GROUPS", "ATTRIBUTES"]);
+    }
+    let rows = instances.iter().map(|instance| {
+        let id = extra(instance, "instanceId");
+        let mut row = vec![if wide { id } else { short(&id).to_owned() }];
+        row.extend(stacks.then(|| extra(instance, "stack")));
+        row.extend([
+            text(instance, "ec2InstanceId"),
+            extra(instance, "instanceType"),
+            extra(instance, "zone"),
+            extra(instance, "state"),
+            text(instance, "status"),
+            extra(instance, "address"),
+            left(instance, "CPU"),
+            left(instance, "MEMORY"),
+            instance["ecsnet"]["tasks"].as_array().map_or(0, Vec::len).to_string(),
+        ]);
+        if wide {
+            row.extend([extra(instance, "group"), extra(instance, "securityGroups"), attributes(instance)]);
+        }
+        row
+    });
+    columns(&header, rows)
+}
+
+/// How much of a resource is left of how much.
+fn left(instance: &Value, resource: &str) -> String {
+    let of = |list: &str| {
+        let found = instance[list].as_array().into_iter().flatten().find(|r| r["name"] == resource);
+        found.and_then(|r| r["integerValue"].as_i64()).map_or("?".to_owned(), |amount| amount.to_string())
+    };
+    format!("{}/{}", of("remainingResources"), of("registeredResources"))
+}
+
+/// The user's own attributes.
+fn attributes(instance: &Value) -> String {
+    let attributes = instance["attributes"].as_array().into_iter().flatten();
+    let own = attributes.filter_map(|attribute| {
+        let name = attribute["name"].as_str().filter(|name| !name.starts_with("ecs."))?;
+        Some(attribute["value"].as_str().map_or(name.to_owned(), |value| format!("{name}={value}")))
+    });
+    own.collect::<Vec<_>>().join(", ")
 }
 
 /// Columns under a header.
@@ -119,6 +178,7 @@ fn text(value: &Value, field: &str) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use agent::control::api::TaskExtra;
+    use serde_json::json;
 
     use super::*;
 
@@ -137,6 +197,7 @@ pub(crate) mod tests {
             last_status: status.to_owned(),
             health_status: "UNKNOWN".to_owned(),
             attachments: vec![],
+            container_instance_arn: None,
             containers: vec![],
             cpu: None,
             memory: None,
@@ -146,12 +207,18 @@ pub(crate) mod tests {
             started_at: None,
             stopping_at: None,
             stopped_at: None,
+            connectivity: None,
+            connectivity_at: None,
+            pull_started_at: None,
+            pull_stopped_at: None,
+            execution_stopped_at: None,
             version: 1,
             ecsnet: TaskExtra {
                 stack: "shop".to_owned(),
                 service: service.to_owned(),
                 task_id: id,
                 zone: "us-east-1a".to_owned(),
+                network_mode: "awsvpc".to_owned(),
                 address: (status == "RUNNING").then(|| "10.0.0.4".parse().unwrap()),
                 security_groups: vec![service.to_owned()],
                 host_ports: vec![],
@@ -179,9 +246,9 @@ pub(crate) mod tests {
     #[test]
     fn wide_says_why_a_task_stopped() {
         insta::assert_snapshot!(tasks(&both(), true), @r"
-        TASK                              SERVICE  STATUS   HEALTH   ZONE        ADDRESS   SECURITY GROUPS  TASK DEFINITION  REASON
-        aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  web      RUNNING  UNKNOWN  us-east-1a  10.0.0.4  web              web:1            -
-        bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  orders   STOPPED  UNKNOWN  us-east-1a  -         orders           orders:1         Essential container in task exited
+        TASK                              SERVICE  STATUS   HEALTH   ZONE        ADDRESS   SECURITY GROUPS  MODE    INSTANCE  TASK DEFINITION  REASON
+        aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  web      RUNNING  UNKNOWN  us-east-1a  10.0.0.4  web              awsvpc  -         web:1            -
+        bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  orders   STOPPED  UNKNOWN  us-east-1a  -         orders           awsvpc  -         orders:1         Essential container in task exited
         ");
     }
 
@@ -194,6 +261,50 @@ pub(crate) mod tests {
         TASK      STACK  SERVICE  STATUS   HEALTH   ZONE        ADDRESS       SECURITY GROUPS
         aaaaaaaa  shop   web      RUNNING  UNKNOWN  us-east-1a  10.0.0.4      web
         bbbbbbbb  test   orders   STOPPED  UNKNOWN  us-east-1a  :32768,32769  orders
+        ");
+    }
+
+    #[test]
+    fn a_task_on_an_instance_has_its_address_and_its_ports() {
+        let mut bridged = task('a', "web", "RUNNING");
+        bridged.ecsnet.network_mode = "bridge".to_owned();
+        bridged.ecsnet.host_ports = vec![32768, 32769];
+        let arn = "arn:aws:ecs:us-east-1:000000000000:container-instance/shop/0123456789abcdef0123456789abcdef";
+        bridged.container_instance_arn = Some(arn.to_owned());
+        insta::assert_snapshot!(super::tasks(&[bridged], true), @r"
+        TASK                              SERVICE  STATUS   HEALTH   ZONE        ADDRESS               SECURITY GROUPS  MODE    INSTANCE  TASK DEFINITION  REASON
+        aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  web      RUNNING  UNKNOWN  us-east-1a  10.0.0.4:32768,32769  web              bridge  01234567  web:1            -
+        ");
+    }
+
+    #[test]
+    fn an_instance_is_a_line() {
+        let resources = |cpu: u32, memory: u32| {
+            json!([
+                { "name": "CPU", "type": "INTEGER", "integerValue": cpu },
+                { "name": "MEMORY", "type": "INTEGER", "integerValue": memory },
+                { "name": "PORTS", "type": "STRINGSET", "stringSetValue": ["22"] },
+            ])
+        };
+        let instance = json!({
+            "ec2InstanceId": "i-0123456789abcdef0",
+            "status": "ACTIVE",
+            "registeredResources": resources(2048, 8192),
+            "remainingResources": resources(1792, 7680),
+            "attributes": [{ "name": "ecs.os-type", "value": "linux" }, { "name": "disk", "value": "ssd" }, { "name": "spare" }],
+            "ecsnet": {
+                "stack": "shop", "instanceId": "0123456789abcdef0123456789abcdef", "group": "fast", "zone": "us-east-1a",
+                "instanceType": null, "address": "10.0.0.7", "securityGroups": ["orders", "web"], "state": "running",
+                "tasks": ["a", "b"],
+            },
+        });
+        insta::assert_snapshot!(instances(std::slice::from_ref(&instance), false), @r"
+        INSTANCE  EC2 ID               TYPE  ZONE        STATE    STATUS  ADDRESS   CPU FREE   MEMORY FREE  TASKS
+        01234567  i-0123456789abcdef0  -     us-east-1a  running  ACTIVE  10.0.0.7  1792/2048  7680/8192    2
+        ");
+        insta::assert_snapshot!(instances(&[instance], true), @r"
+        INSTANCE                          EC2 ID               TYPE  ZONE        STATE    STATUS  ADDRESS   CPU FREE   MEMORY FREE  TASKS  GROUP  SECURITY GROUPS  ATTRIBUTES
+        0123456789abcdef0123456789abcdef  i-0123456789abcdef0  -     us-east-1a  running  ACTIVE  10.0.0.7  1792/2048  7680/8192    2      fast   orders, web      disk=ssd, spare
         ");
     }
 

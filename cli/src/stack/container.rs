@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agent::spec::ids::{ContainerName, NetworkMode};
+use agent::spec::ids::ContainerName;
 use agent::spec::problem::{Place, Problem};
 use agent::spec::task_definition::{Condition, ContainerDefinition, Dependency, HealthCheck, Ulimit};
-use agent::spec::validate::wording;
-use serde_json::Value;
 
-use super::port_mapping;
+use super::container_network::{self, NOT_IN_AWSVPC};
 use super::read::Node;
 use super::task_definition::{Attachment, Surroundings, note_without_effect};
 use super::{environment_file, linux_parameters, volumes};
@@ -47,8 +45,6 @@ const CONTAINER: &[&str] = &[
     "systemControls",
     "logConfiguration",
 ];
-const NOT_IN_AWSVPC: &[&str] =
-    &["links", "hostname", "dnsServers", "dnsSearchDomains", "extraHosts", "disableNetworking"];
 const CONTAINER_WITHOUT_EFFECT: &[&str] =
     &["firelensConfiguration", "repositoryCredentials", "resourceRequirements", "credentialSpecs"];
 
@@ -63,7 +59,6 @@ pub(super) fn read(
         return None;
     }
     note_without_effect(node, CONTAINER_WITHOUT_EFFECT);
-    not_in_awsvpc(node, attachment);
     let required = |key: &str| match node.get(key) {
         // Of another type: noted, and this stands in.
         Some(n) => n.text().unwrap_or("unnamed").to_owned(),
@@ -77,6 +72,7 @@ pub(super) fn read(
     let flag = |key: &str, default: bool| node.get(key).and_then(|n| n.boolean()).unwrap_or(default);
     let number = |key: &str| node.get(key).and_then(|n| n.number_in(0..=i32::MAX as u32));
     let linux = node.get("linuxParameters").map(|n| linux_parameters::read(&n)).unwrap_or_default();
+    let network = container_network::read(node, &name, attachment);
     let stub = surroundings.stubs.contains(name.as_str());
     // What is not on this machine must not keep a stub from standing in.
     let files = node.get("environmentFiles").filter(|_| !stub);
@@ -94,10 +90,13 @@ pub(super) fn read(
         cpu: number("cpu").unwrap_or(0),
         memory: number("memory"),
         memory_reservation: number("memoryReservation"),
-        port_mappings: node
-            .get("portMappings")
-            .map(|n| n.items().iter().filter_map(|n| port_mapping::read(n, &name, attachment)).collect())
-            .unwrap_or_default(),
+        port_mappings: network.port_mappings,
+        links: network.links,
+        hostname: network.hostname,
+        extra_hosts: network.extra_hosts,
+        dns_servers: network.dns_servers,
+        dns_search_domains: network.dns_search_domains,
+        disable_networking: network.disable_networking,
         depends_on: node.get("dependsOn").map(|n| dependencies(&n)).unwrap_or_default(),
         health_check: node.get("healthCheck").and_then(|n| health_check(&n)),
         start_timeout: number("startTimeout"),
@@ -122,29 +121,14 @@ pub(super) fn read(
         volumes_from: node.get("volumesFrom").map(|n| volumes::volumes_from(&n)).unwrap_or_default(),
         privileged: flag("privileged", false),
         docker_security_options: texts("dockerSecurityOptions").unwrap_or_default(),
-        system_controls: node.get("systemControls").map(|n| linux_parameters::system_controls(&n)).unwrap_or_default(),
+        system_controls: node
+            .get("systemControls")
+            .map(|n| linux_parameters::system_controls(&n, attachment))
+            .unwrap_or_default(),
         log_options: node.get("logConfiguration").map(|n| log_options(&n)).unwrap_or_default(),
         stub,
         name: ContainerName::new(name),
     })
-}
-
-/// What awsvpc has not: refused as AWS refuses it, or dropped with a word where a flag put awsvpc in place of another mode.
-fn not_in_awsvpc(node: &Node<'_>, attachment: Attachment) {
-    if attachment.mode != NetworkMode::Awsvpc {
-        return;
-    }
-    for field in NOT_IN_AWSVPC {
-        let Some(n) = node.get(field) else { continue };
-        let is_empty = n.value().as_array().is_some_and(Vec::is_empty) || n.value() == &Value::Bool(false);
-        let Some(message) = wording::unsupported_in_awsvpc(field).filter(|_| !is_empty) else { continue };
-        if attachment.overridden {
-            let place = Place { at_key: true, ..n.place() };
-            n.note(Problem::warning(place, "Overridden", format!("`{field}` is dropped: awsvpc has no such thing")));
-        } else {
-            n.error("ClientException", message);
-        }
-    }
 }
 
 fn environment(node: &Node<'_>) -> Vec<(String, String)> {

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use agent::spec::ids::{GroupName, ServiceName};
+use agent::spec::ids::{GroupName, NetworkMode, ServiceName};
 use agent::spec::problem::{Place, Problem};
-use agent::spec::security_group::{Peer, PortRange, Rule, SecurityGroup, Traffic};
+use agent::spec::security_group::{DYNAMIC_PORTS, Peer, PortRange, Rule, SecurityGroup, Traffic};
 use agent::spec::service::Service;
-use agent::spec::task_definition::{TaskDefinition, TransportProtocol};
+use agent::spec::task_definition::TransportProtocol;
 use agent::spec::validate;
 
 use super::read::Node;
@@ -46,6 +46,27 @@ pub(super) fn group_names(nodes: &[(&str, Node<'_>)], documents: &[ServiceDocume
     names
 }
 
+/// The groups that a list names.
+pub(super) fn named(list: &Node<'_>, known: &[GroupName]) -> Vec<GroupName> {
+    let mut groups = Vec::new();
+    for n in list.items() {
+        let Some(text) = n.text() else { continue };
+        match known.iter().find(|name| name.as_str() == text) {
+            Some(name) if groups.contains(name) => {
+                n.error("InvalidParameterException", format!("`{text}` is there twice"));
+            }
+            Some(name) => groups.push(name.clone()),
+            None => {
+                let message = format!(
+                    "Error retrieving security group information for [{text}]: The security group '{text}' does not exist (ErrorCode: InvalidGroup.NotFound)"
+                );
+                n.unknown("InvalidParameterException", message, text, known.iter().map(GroupName::as_str));
+            }
+        }
+    }
+    groups
+}
+
 /// The groups on the ENIs of each service: those that it names, or one of its own.
 pub(super) fn groups_of_services(
     documents: &[ServiceDocument<'_>],
@@ -57,22 +78,7 @@ pub(super) fn groups_of_services(
         let groups = match &document.security_groups {
             None => vec![own],
             Some(list) => {
-                let mut groups = Vec::new();
-                for n in list.items() {
-                    let Some(text) = n.text() else { continue };
-                    match known.iter().find(|name| name.as_str() == text) {
-                        Some(name) if groups.contains(name) => {
-                            n.error("InvalidParameterException", format!("`{text}` is there twice"));
-                        }
-                        Some(name) => groups.push(name.clone()),
-                        None => {
-                            let message = format!(
-                                "Error retrieving security group information for [{text}]: The security group '{text}' does not exist (ErrorCode: InvalidGroup.NotFound)"
-                            );
-                            n.unknown("InvalidParameterException", message, text, known.iter().map(GroupName::as_str));
-                        }
-                    }
-                }
+                let mut groups = named(list, known);
                 if list.value().as_array().is_some_and(Vec::is_empty) {
                     // As in CreateService: none named is the VPC's default.
                     groups.push(GroupName::new("default"));
@@ -126,8 +132,11 @@ pub(super) fn connect_services(
             }
             // A definition with faults was told of; then there is nothing to connect.
             let Some(target_service) = services.get(target) else { continue };
-            let traffic = mapped_traffic(&target_service.task_definition);
-            if traffic.is_empty() {
+            let traffic = mapped_traffic(target_service);
+            if target_service.network_mode == NetworkMode::None {
+                let message = format!("this opens nothing: `{target}` has networkMode=none");
+                n.note(Problem::note(n.place(), "NoRuleMade", message));
+            } else if traffic.is_empty() {
                 n.note(
                     Problem::warning(
                         n.place(),
@@ -159,13 +168,42 @@ pub(super) fn check_rules(root: &Node<'_>, groups: &BTreeMap<GroupName, Security
     }
 }
 
-fn mapped_traffic(definition: &TaskDefinition) -> Vec<Traffic> {
-    let ports = definition.port_mappings().map(|mapping| {
-        let range = PortRange { first: mapping.container_port, last: mapping.container_port };
-        match mapping.protocol {
+/// The ports at which a service's tasks are reached, as the ENI before them sees packets: the task's own in awsvpc, the
+/// instance's in bridge and host mode (1.7, 1.8).
+fn mapped_traffic(service: &Service) -> Vec<Traffic> {
+    let containers = service.task_definition.container_definitions.iter().filter(|c| !c.disable_networking);
+    let mut all = Vec::new();
+    for mapping in containers.flat_map(|c| &c.port_mappings) {
+        let last = mapping.last_container_port.unwrap_or(mapping.container_port);
+        let range = match (service.network_mode, mapping.host_port) {
+            (NetworkMode::Awsvpc | NetworkMode::Host, _) => PortRange { first: mapping.container_port, last },
+            (NetworkMode::Bridge, Some(port)) => PortRange { first: port, last: port },
+            // Any of these, as the advice of AWS's own guide is.
+            (NetworkMode::Bridge, None) => DYNAMIC_PORTS,
+            (NetworkMode::None, _) => continue,
+        };
+        let traffic = match mapping.protocol {
             TransportProtocol::Tcp => Traffic::Tcp(range),
             TransportProtocol::Udp => Traffic::Udp(range),
+        };
+        if !all.contains(&traffic) {
+            all.push(traffic);
         }
-    });
-    ports.collect()
+    }
+    all
+}
+
+/// Tells that services on one instance cannot be told apart by a group: the instance is in the groups of all of them.
+pub(super) fn tell_shared(root: &Node<'_>, services: &BTreeMap<ServiceName, Service>) {
+    let shares = |service: &&Service| matches!(service.network_mode, NetworkMode::Bridge | NetworkMode::Host);
+    let sharing: Vec<&Service> = services.values().filter(shares).collect();
+    let differ =
+        sharing.windows(2).any(|pair| matches!(pair, [one, other] if one.security_groups != other.security_groups));
+    let Some(n) = root.get("services").filter(|_| differ) else { return };
+    let names: Vec<&str> = sharing.iter().map(|service| service.service_name.as_str()).collect();
+    let message = format!(
+        "security groups are those of the container instance: what one of these services is let in to, or lets in, holds for all of them that have a task there ({})",
+        names.join(", ")
+    );
+    n.note(Problem::note(Place { at_key: true, ..n.place() }, "SharedGroups", message));
 }

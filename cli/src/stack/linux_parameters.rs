@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use agent::spec::ids::NetworkMode;
 use agent::spec::problem::{Place, Problem};
 use agent::spec::task_definition::{Device, RestartPolicy, Tmpfs};
 
 use super::read::Node;
+use super::task_definition::Attachment;
 use super::volumes;
 
 /// `linuxParameters` as they were read; all absent when the definition has none.
@@ -87,8 +89,8 @@ fn tmpfs(node: &Node<'_>) -> Option<Tmpfs> {
     })
 }
 
-/// Reads `systemControls`.
-pub(super) fn system_controls(node: &Node<'_>) -> Vec<(String, String)> {
+/// Reads `systemControls`; those of the network are the instance's own in host mode, where a flag that chose it drops them.
+pub(super) fn system_controls(node: &Node<'_>, attachment: Attachment) -> Vec<(String, String)> {
     let known = ["namespace", "value"];
     let mut controls = Vec::new();
     for n in node.items() {
@@ -99,6 +101,14 @@ pub(super) fn system_controls(node: &Node<'_>) -> Vec<(String, String)> {
             n.error("ClientException", format!("a system control must have a `{key}`"));
         }
         let (name, value) = (n.get("namespace").and_then(|n| n.text()), n.get("value").and_then(|n| n.text()));
+        if let Some(name) = name.filter(|name| name.starts_with("net."))
+            && attachment.is_overridden()
+            && attachment.mode == NetworkMode::Host
+        {
+            let message = format!("`{name}` is dropped: in host mode it would change the instance's own network");
+            n.note(Problem::note(n.place(), "Overridden", message));
+            continue;
+        }
         if let (Some(name), Some(value)) = (name, value) {
             controls.push((name.to_owned(), value.to_owned()));
         }

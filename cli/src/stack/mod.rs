@@ -1,18 +1,23 @@
 //! The front door: a stack file on disk to a validated [`Stack`], or everything that is wrong with it, at once.
 //!
 //! `sources` and `yaml` know text and places; `read` is a cursor over values that notes faults; `task_definition`,
-//! `container`, `linux_parameters`, `volumes`, `port_mapping`, `service`, `rule`, `groups` and `vpc` know the keys;
+//! `container`, `container_network`, `linux_parameters`, `volumes`, `port_mapping`, `service`, `placement`, `discovery`, `rule`,
+//! `groups`, `vpc` and `capacity` know the keys; `attachment` decides on network modes and launch types;
 //! `environment_file` and `secrets` read what these name, by way of `local_file`; `to_spec` brings them together; `report` turns
 //! what was found into text. `schema` tells editors what the readers take.
 //! AWS's checks are `agent::spec::validate`'s. Called by the commands that take a FILE; starts nothing, prints nothing.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the stack file has no key for it yet"))]
+mod attachment;
 mod aws_profile;
+mod capacity;
 mod container;
+mod container_network;
+mod discovery;
 mod environment_file;
 mod groups;
 mod linux_parameters;
 mod local_file;
+mod placement;
 mod port_mapping;
 mod read;
 pub(crate) mod report;

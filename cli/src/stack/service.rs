@@ -3,9 +3,12 @@
 //! Reads what stands in the service alone; names of groups, subnets and other services are looked up in `to_spec`.
 
 use agent::spec::ids::NetworkMode;
+use agent::spec::placement::Placement;
 use agent::spec::problem::{Place, Problem};
-use agent::spec::service::{CircuitBreaker, DeploymentConfiguration, LaunchType, RoutingPolicy};
+use agent::spec::service::{CircuitBreaker, DeploymentConfiguration, LaunchType, SchedulingStrategy};
 
+use super::discovery::{self, DiscoveryDocument};
+use super::placement;
 use super::read::Node;
 use super::task_definition::NETWORK_MODES;
 
@@ -26,11 +29,12 @@ const READ: &[&str] = &[
     "schedulingStrategy",
     "deploymentController",
     "containers",
-];
-const WITHOUT_EFFECT: &[&str] = &[
     "placement",
     "placementStrategy",
     "placementConstraints",
+    "serviceRegistries",
+];
+const WITHOUT_EFFECT: &[&str] = &[
     "capacityProviderStrategy",
     "platformVersion",
     "role",
@@ -43,7 +47,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "monitoring",
 ];
 /// They would change where traffic goes.
-const REFUSED: &[&str] = &["loadBalancers", "serviceRegistries", "serviceConnectConfiguration"];
+const REFUSED: &[&str] = &["loadBalancers", "serviceConnectConfiguration"];
 /// They say nothing that the stack file does not say itself.
 const PASSED_OVER: &[&str] = &["tags", "clientToken"];
 
@@ -66,6 +70,10 @@ pub(super) struct ServiceDocument<'a> {
     pub(super) security_groups: Option<Node<'a>>,
     /// Subnets by name; None: all.
     pub(super) subnets: Option<Node<'a>>,
+    /// As many tasks as `desired_count` says, or one on each instance.
+    pub(super) scheduling_strategy: SchedulingStrategy,
+    /// Where they go; without what its task definition says.
+    pub(super) placement: Placement,
     /// What it says of discovery.
     pub(super) discovery: DiscoveryDocument<'a>,
     /// Bounds of a deployment.
@@ -76,19 +84,6 @@ pub(super) struct ServiceDocument<'a> {
     pub(super) grace_period: u32,
     /// Containers of its definition that a stub replaces, with where that is said.
     pub(super) stubs: Vec<(&'a str, Node<'a>)>,
-}
-
-/// The `discovery` key.
-#[derive(Debug)]
-pub(super) struct DiscoveryDocument<'a> {
-    /// Where it is, if it is there.
-    pub(super) node: Option<Node<'a>>,
-    /// The name below the namespace.
-    pub(super) name: Option<&'a str>,
-    /// Seconds.
-    pub(super) ttl: u32,
-    /// How many instances an answer holds.
-    pub(super) routing_policy: RoutingPolicy,
 }
 
 /// The words for launch types.
@@ -110,11 +105,10 @@ pub(super) fn read<'a>(name: &'a str, node: &Node<'a>) -> Option<ServiceDocument
                 .with_hint("a path to a task definition's file, or the definition itself"),
         );
     }
-    if let Some(n) = node.get("schedulingStrategy")
-        && n.word(&[("REPLICA", false), ("DAEMON", true)]) == Some(true)
-    {
-        n.not_emulated("the DAEMON scheduling strategy", None);
-    }
+    let scheduling_strategy = node
+        .get("schedulingStrategy")
+        .and_then(|n| n.word(&[("REPLICA", SchedulingStrategy::Replica), ("DAEMON", SchedulingStrategy::Daemon)]))
+        .unwrap_or_default();
     if let Some(n) = node.get("deploymentController").and_then(|n| n.get("type"))
         && n.text().is_some_and(|kind| kind != "ECS")
     {
@@ -125,7 +119,7 @@ pub(super) fn read<'a>(name: &'a str, node: &Node<'a>) -> Option<ServiceDocument
         n.word(&[("http", ()), ("http2", ()), ("grpc", ()), ("tcp", ())]);
     }
     let (long_subnets, long_groups) = network_configuration(node);
-    let (deployment, deployment_key) = deployment(node);
+    let (deployment, deployment_key) = deployment(node, scheduling_strategy);
     Some(ServiceDocument {
         name,
         desired_count: node.get("desiredCount").and_then(|n| n.number_in(0..=5000)).unwrap_or(1),
@@ -134,7 +128,9 @@ pub(super) fn read<'a>(name: &'a str, node: &Node<'a>) -> Option<ServiceDocument
         connects_to: node.get("connectsTo").map(|n| n.items()).unwrap_or_default(),
         security_groups: either(node.get("securityGroups"), long_groups),
         subnets: either(node.get("subnets"), long_subnets),
-        discovery: discovery(node.get("discovery")),
+        scheduling_strategy,
+        placement: placement::read(node),
+        discovery: discovery::read(node.get("discovery"), node.get("serviceRegistries")),
         deployment,
         deployment_key,
         grace_period: node
@@ -158,7 +154,7 @@ fn stubs<'a>(node: &Node<'a>) -> Vec<(&'a str, Node<'a>)> {
 }
 
 /// The short form or CreateService's own; both at once contradict each other.
-fn either<'a>(short: Option<Node<'a>>, long: Option<Node<'a>>) -> Option<Node<'a>> {
+pub(super) fn either<'a>(short: Option<Node<'a>>, long: Option<Node<'a>>) -> Option<Node<'a>> {
     if let (Some(_), Some(long)) = (&short, &long) {
         long.error("InvalidParameterException", "this is said twice: here, and in the short form");
     }
@@ -182,8 +178,12 @@ fn network_configuration<'a>(node: &Node<'a>) -> (Option<Node<'a>>, Option<Node<
     (inner.get("subnets"), inner.get("securityGroups"))
 }
 
-fn deployment(node: &Node<'_>) -> (DeploymentConfiguration, &'static str) {
+fn deployment(node: &Node<'_>, strategy: SchedulingStrategy) -> (DeploymentConfiguration, &'static str) {
     let mut bounds = DeploymentConfiguration::default();
+    if strategy == SchedulingStrategy::Daemon {
+        // One task an instance leaves no room for a second (3.2).
+        (bounds.minimum_healthy_percent, bounds.maximum_percent) = (0, 100);
+    }
     let (short, long) = (node.get("deployment"), node.get("deploymentConfiguration"));
     let key = if short.is_some() { "deployment" } else { "deploymentConfiguration" };
     let Some(n) = either(short, long) else { return (bounds, key) };
@@ -224,24 +224,4 @@ fn deployment(node: &Node<'_>) -> (DeploymentConfiguration, &'static str) {
         bounds.deployment_circuit_breaker = CircuitBreaker { enable: flag("enable"), rollback: flag("rollback") };
     }
     (bounds, key)
-}
-
-fn discovery(node: Option<Node<'_>>) -> DiscoveryDocument<'_> {
-    let mut document = DiscoveryDocument { node: None, name: None, ttl: 10, routing_policy: RoutingPolicy::Multivalue };
-    let Some(n) = node else { return document };
-    if n.has_only(&["name", "type", "ttl", "routing"]) {
-        if let Some(kind) = n.get("type")
-            && kind.word(&[("A", true), ("SRV", false), ("AAAA", false)]) == Some(false)
-        {
-            kind.not_emulated("a record type other than A", Some("leave `type` out"));
-        }
-        document.name = n.get("name").and_then(|n| n.text());
-        document.ttl = n.get("ttl").and_then(|n| n.number_in(0..=i32::MAX as u32)).unwrap_or(10);
-        document.routing_policy = n
-            .get("routing")
-            .and_then(|n| n.word(&[("MULTIVALUE", RoutingPolicy::Multivalue), ("WEIGHTED", RoutingPolicy::Weighted)]))
-            .unwrap_or(RoutingPolicy::Multivalue);
-    }
-    document.node = Some(n);
-    document
 }

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 
 use agent::spec::ids::NetworkMode;
+use agent::spec::placement::Constraint;
+use agent::spec::problem::{Place, Problem};
 use agent::spec::task_definition::{IpcMode, PidMode, TaskDefinition};
 use agent::spec::validate::wording;
 use serde_json::Value;
@@ -13,7 +15,7 @@ use serde_json::Value;
 use super::local_file::Folders;
 use super::read::Node;
 use super::secrets::SecretSources;
-use super::{container, volumes};
+use super::{container, placement, volumes};
 
 /// A definition as it was read: what the spec keeps, and what decides how its tasks run.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Definition<'a> {
     pub(super) network_mode: Option<NetworkMode>,
     /// Whether it asks to be fit for Fargate.
     pub(super) requires_fargate: bool,
+    /// Which instances may be taken, whatever service its tasks are of.
+    pub(super) constraints: Vec<Constraint>,
     /// The values.
     pub(super) definition: TaskDefinition,
 }
@@ -33,8 +37,16 @@ pub(super) struct Definition<'a> {
 pub(super) struct Attachment {
     /// The mode that they get.
     pub(super) mode: NetworkMode,
-    /// Whether a flag or the service says so against the definition: then what does not fit is dropped with a word.
-    pub(super) overridden: bool,
+    /// The mode that they would have by themselves, where a flag or the service puts another in its place: then what does not
+    /// fit is dropped with a word.
+    pub(super) instead_of: Option<NetworkMode>,
+}
+
+impl Attachment {
+    /// Whether the mode is not the definition's own.
+    pub(super) fn is_overridden(self) -> bool {
+        self.instead_of.is_some()
+    }
 }
 
 /// What stands around a definition and takes part in reading it.
@@ -58,11 +70,11 @@ const ACTED_ON: &[&str] = &[
     "volumes",
     "pidMode",
     "ipcMode",
+    "placementConstraints",
+    "taskRoleArn",
 ];
 const WITHOUT_EFFECT: &[&str] = &[
-    "taskRoleArn",
     "proxyConfiguration",
-    "placementConstraints",
     "ephemeralStorage",
     "enableFaultInjection",
     "inferenceAccelerators",
@@ -82,6 +94,9 @@ const PASSED_OVER: &[&str] = &[
     "deregisteredAt",
     "deleteRequestedAt",
 ];
+
+/// AWS's words for a mode that Fargate has not (1.10).
+pub(super) const FARGATE_IS_AWSVPC: &str = "Fargate only supports network mode 'awsvpc'.";
 
 /// The definition inside its document: describe's output wraps it in `{"taskDefinition": …}`.
 fn unwrapped<'a>(node: &Node<'a>) -> Node<'a> {
@@ -112,12 +127,6 @@ pub(super) fn read<'a>(
         .iter()
         .filter_map(|n| n.word(&[("EC2", false), ("FARGATE", true), ("EXTERNAL", false), ("MANAGED_INSTANCES", false)]))
         .any(|fargate| fargate);
-    if requires_fargate
-        && network_mode.is_some_and(|mode| mode != NetworkMode::Awsvpc)
-        && let Some(n) = node.get("networkMode")
-    {
-        n.error("ClientException", "Fargate only supports network mode 'awsvpc'.");
-    }
     if let Some(n) = node.get("runtimePlatform") {
         platform(&n);
     }
@@ -131,6 +140,21 @@ pub(super) fn read<'a>(
         }
     };
     let attachment = attachment(network_mode, requires_fargate);
+    if requires_fargate
+        && network_mode.is_some_and(|mode| mode != NetworkMode::Awsvpc)
+        && !attachment.is_overridden()
+        && let Some(n) = node.get("networkMode")
+    {
+        n.error("ClientException", FARGATE_IS_AWSVPC);
+    }
+    if attachment.is_overridden()
+        && attachment.mode != NetworkMode::Awsvpc
+        && let Some(n) = node.get("proxyConfiguration").filter(|n| n.value().is_object())
+    {
+        let place = Place { at_key: true, ..n.place() };
+        let message = format!("`proxyConfiguration` is dropped: {} has no such thing", attachment.mode);
+        n.note(Problem::note(place, "Overridden", message));
+    }
     let containers = match node.get("containerDefinitions") {
         Some(list) => list.items().iter().map(|n| container::read(n, attachment, surroundings)).collect(),
         None if node.lacks("containerDefinitions", &known) => Some(Vec::new()),
@@ -142,13 +166,15 @@ pub(super) fn read<'a>(
         cpu: node.get("cpu").and_then(|n| size(&n, "cpu", "vcpu")),
         memory: node.get("memory").and_then(|n| size(&n, "memory", "gb")),
         container_definitions: containers?,
+        task_role_arn: node.get("taskRoleArn").and_then(|n| n.text()).map(str::to_owned),
         volumes: node.get("volumes").map(|n| volumes::read(&n, surroundings.folders)).unwrap_or_default(),
         pid_mode: node.get("pidMode").and_then(|n| n.word(&[("host", PidMode::Host), ("task", PidMode::Task)])),
         ipc_mode: node
             .get("ipcMode")
             .and_then(|n| n.word(&[("host", IpcMode::Host), ("task", IpcMode::Task), ("none", IpcMode::None)])),
     };
-    Some(Definition { node, network_mode, requires_fargate, definition })
+    let constraints = node.get("placementConstraints").map(|n| placement::constraints(&n)).unwrap_or_default();
+    Some(Definition { node, network_mode, requires_fargate, constraints, definition })
 }
 
 /// The words for network modes.
@@ -193,6 +219,17 @@ fn platform(node: &Node<'_>) {
 
 /// A task's cpu (`256`, `"256"`, `"1 vCPU"`) in units or memory (`512`, `"2GB"`) in MiB.
 fn size(node: &Node<'_>, field: &str, unit: &str) -> Option<u32> {
+    let amount = amount(node, unit)?;
+    if amount.is_none() {
+        let example = if field == "cpu" { "units as \"256\", or \"1 vCPU\"" } else { "MiB as \"512\", or \"2GB\"" };
+        node.error_with_hint("ClientException", wording::invalid_task_size(field), example);
+    }
+    amount
+}
+
+/// A number of units or MiB, or of the 1024 times larger `unit` (in lower case): `Some(None)` for a text or number that is
+/// none, `None` for another kind of value, which is told.
+pub(super) fn amount(node: &Node<'_>, unit: &str) -> Option<Option<u32>> {
     let text = match node.value() {
         Value::String(text) => text.trim().to_ascii_lowercase(),
         Value::Number(number) => number.to_string(),
@@ -205,10 +242,5 @@ fn size(node: &Node<'_>, field: &str, unit: &str) -> Option<u32> {
         Some(count) => count.trim().parse::<f64>().ok().map(|count| count * 1024.0),
         None => text.parse::<u32>().ok().map(f64::from),
     };
-    let whole = number.filter(|n| n.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(n)).map(|n| n as u32);
-    if whole.is_none() {
-        let example = if field == "cpu" { "units as \"256\", or \"1 vCPU\"" } else { "MiB as \"512\", or \"2GB\"" };
-        node.error_with_hint("ClientException", wording::invalid_task_size(field), example);
-    }
-    whole
+    Some(number.filter(|n| n.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(n)).map(|n| n as u32))
 }

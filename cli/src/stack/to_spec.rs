@@ -5,16 +5,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use agent::plan::up::profile_secret;
 use agent::secret::SecretValue;
 use agent::spec::ids::{GroupName, NetworkMode, ServiceName, StackName, SubnetName};
+use agent::spec::placement::Constraint;
 use agent::spec::problem::{Place, Problem};
-use agent::spec::service::{Discovery, LaunchType, Service};
+use agent::spec::service::{LaunchType, Service};
 use agent::spec::stack::{Stack, Vpc};
 use agent::spec::task_definition::TaskDefinition;
 use agent::spec::validate;
 use agent::spec::validate::task_definition::Context;
 use serde_json::Value;
 
+use super::attachment::{self, Change, Defaults};
 use super::local_file::Folders;
 use super::read::{Findings, Node};
 use super::rule::{self, Names};
@@ -22,7 +25,7 @@ use super::secrets::SecretSources;
 use super::service::{self, LAUNCH_TYPES, ServiceDocument};
 use super::sources::Sources;
 use super::task_definition::{self, Attachment, NETWORK_MODES, Surroundings};
-use super::{Connect, Overrides, groups, vpc};
+use super::{Connect, Overrides, aws_profile, capacity, discovery, groups, vpc};
 
 const KNOWN: &[&str] = &[
     "name",
@@ -38,6 +41,7 @@ const KNOWN: &[&str] = &[
     "loadBalancers",
     "targetGroups",
     "secrets",
+    "credentials",
 ];
 /// The words for ways to connect.
 pub(super) const CONNECTS: [(&str, Connect); 5] = [
@@ -47,13 +51,6 @@ pub(super) const CONNECTS: [(&str, Connect); 5] = [
     ("service-connect", Connect::ServiceConnect),
     ("none", Connect::None),
 ];
-
-/// What the stack says for services that say nothing.
-struct Defaults {
-    network_mode: Option<NetworkMode>,
-    launch_type: Option<LaunchType>,
-    overrides: Overrides,
-}
 
 /// The stack of a file and the values of its secrets; what is wrong with it is in `findings`, and then neither is to be used.
 pub(super) fn stack(
@@ -75,13 +72,10 @@ pub(super) fn stack(
             n.not_emulated(&format!("`{key}`"), Some(hint));
         }
     }
-    if let Some(n) = root.get("capacity") {
-        n.no_effect("capacity");
-    }
     let defaults = Defaults {
+        flag: overrides.network_mode,
         network_mode: root.get("networkMode").and_then(|n| n.word(&NETWORK_MODES)),
         launch_type: root.get("launchType").and_then(|n| n.word(&LAUNCH_TYPES)),
-        overrides: *overrides,
     };
     let folder = sources.document("").map_or(Path::new(""), |d| folder(&d.path));
     let folders = Folders { stack: folder, definition: folder };
@@ -107,38 +101,86 @@ pub(super) fn stack(
     }
 
     let mut services = BTreeMap::new();
+    let mut changes = Vec::new();
     for document in &documents {
-        let Some((task_definition, attachment, launch_type)) =
-            definition(document, &defaults, sources, findings, &secrets, folder)
-        else {
+        let Some(defined) = definition(root, document, &defaults, sources, findings, &secrets, folder) else {
             continue;
         };
+        let attachment = defined.attachment;
         let service_name = ServiceName::new(document.name);
+        let mut placement = document.placement.clone();
+        placement.constraints.extend(defined.constraints);
+        let has_capacity = root.get("capacity").is_some();
+        let launch_type = defined.launch_type;
         let service = Service {
-            task_definition,
             network_mode: attachment.mode,
+            on_instances: defaults.on_instances(document, attachment.mode, launch_type, &placement, has_capacity),
             desired_count: document.desired_count,
             launch_type,
             security_groups: groups_of.get(&service_name).cloned().unwrap_or_default(),
-            subnets: subnets(document, vpc.as_ref()),
-            discovery: discovery(document, discovers),
+            subnets: subnets(document, attachment, vpc.as_ref()),
+            discovery: discovery::resolve(document, &defined.task_definition, attachment, discovers),
+            task_definition: defined.task_definition,
+            scheduling_strategy: document.scheduling_strategy,
+            placement,
             deployment_configuration: document.deployment,
             health_check_grace_period_seconds: document.grace_period,
             service_name: service_name.clone(),
         };
+        changes.extend(Change::of(&defaults, document, attachment, defined.requires_fargate, &service));
+        if let (LaunchType::Fargate, Some(n)) = (service.launch_type, document.node.get("placement")) {
+            let place = Place { at_key: true, ..n.place() };
+            let message = "`placement` has no effect on FARGATE, where a task is on no container instance";
+            n.note(Problem::note(place, "NoEffect", message).with_hint("`launchType: EC2` puts it on one"));
+        }
         if vpc.is_some() {
             check(document, &service);
         }
         services.insert(service_name, service);
     }
-    unique_discovery_names(&documents, &services);
+    attachment::tell(root, &changes);
+    discovery::unique_names(&documents, &services);
     for document in documents.iter().filter(|d| d.security_groups.is_none()) {
         security_groups.insert(GroupName::new(document.name), groups::own_group(document.name));
     }
     groups::connect_services(&documents, &services, &groups_of, &mut security_groups);
     groups::check_rules(root, &security_groups);
-    let stack = Stack { name: name?, region, dns_namespace: dns_namespace?, vpc: vpc?, security_groups, services };
-    Some((stack, secrets.into_values()))
+    groups::tell_shared(root, &services);
+    let capacity = root.get("capacity").map(|n| {
+        let known = capacity::Known { region: &region, vpc: vpc.as_ref(), groups: &group_names };
+        capacity::read(&n, &known, &services)
+    });
+    let profile = root.get("credentials").and_then(|n| credentials(&n));
+    let credentials_profile = profile.as_ref().map(|(name, _)| name.clone());
+    let mut secrets = secrets.into_values();
+    secrets.extend(profile.map(|(name, keys)| (profile_secret(&name), keys)));
+    let stack = Stack {
+        name: name?,
+        region,
+        dns_namespace: dns_namespace?,
+        vpc: vpc?,
+        capacity,
+        credentials_profile,
+        security_groups,
+        services,
+    };
+    Some((stack, secrets))
+}
+
+/// `credentials: { profile: NAME }`: the profile, and its keys as the agent keeps them.
+fn credentials(node: &Node<'_>) -> Option<(String, SecretValue)> {
+    if !node.has_only(&["profile"]) || node.lacks("profile", &["profile"]) {
+        return None;
+    }
+    let n = node.get("profile")?;
+    let name = n.text()?;
+    match aws_profile::keys(name, |variable| std::env::var(variable).ok()) {
+        Ok(keys) => Some((name.to_owned(), SecretValue::new(serde_json::to_string(&keys).ok()?))),
+        Err(error) => {
+            n.error_with_hint("NoProfile", error.message, error.hint);
+            None
+        }
+    }
 }
 
 /// The folder of a file.
@@ -224,9 +266,17 @@ fn service_documents<'a>(root: &Node<'a>) -> Vec<ServiceDocument<'a>> {
 }
 
 /// The subnets that a service names, or all.
-fn subnets(document: &ServiceDocument<'_>, vpc: Option<&Vpc>) -> Vec<SubnetName> {
+fn subnets(document: &ServiceDocument<'_>, attachment: Attachment, vpc: Option<&Vpc>) -> Vec<SubnetName> {
     let all: Vec<SubnetName> = vpc.map(|vpc| vpc.subnets.iter().map(|s| s.name.clone()).collect()).unwrap_or_default();
     let Some(list) = &document.subnets else { return all };
+    if attachment.mode != NetworkMode::Awsvpc {
+        let message =
+            format!("`subnets` has no effect: with networkMode={} a task is where its instance is", attachment.mode);
+        list.note(
+            Problem::note(Place { at_key: true, ..list.place() }, "Overridden", message)
+                .with_hint("`placement` with `memberOf` and attribute:ecs.availability-zone chooses zones"),
+        );
+    }
     let mut subnets = Vec::new();
     let mut is_faulty = !list.value().is_array();
     for n in list.items() {
@@ -248,48 +298,28 @@ fn subnets(document: &ServiceDocument<'_>, vpc: Option<&Vpc>) -> Vec<SubnetName>
     if is_faulty { all } else { subnets }
 }
 
-fn discovery(document: &ServiceDocument<'_>, discovers: bool) -> Option<Discovery> {
-    if !discovers {
-        if let Some(n) = &document.discovery.node {
-            n.no_effect("discovery");
-        }
-        return None;
-    }
-    Some(Discovery {
-        name: document.discovery.name.unwrap_or(document.name).to_owned(),
-        ttl: document.discovery.ttl,
-        routing_policy: document.discovery.routing_policy,
-    })
+/// A service's task definition, and what follows from it.
+struct Defined {
+    task_definition: TaskDefinition,
+    /// How its tasks are attached.
+    attachment: Attachment,
+    /// Where they run.
+    launch_type: LaunchType,
+    /// Whether it asks to be fit for Fargate.
+    requires_fargate: bool,
+    /// Which instances it may be placed on.
+    constraints: Vec<Constraint>,
 }
 
-/// Cloud Map tells names in a DNS namespace apart without their case (6.1).
-fn unique_discovery_names(documents: &[ServiceDocument<'_>], services: &BTreeMap<ServiceName, Service>) {
-    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
-    for document in documents {
-        let Some(discovery) = services.get(document.name).and_then(|s| s.discovery.as_ref()) else { continue };
-        let name = discovery.name.to_ascii_lowercase();
-        if let Some(first) = taken.get(&name) {
-            let message = format!("services `{first}` and `{}` have the same discovery name `{name}`", document.name);
-            let node = document.discovery.node.as_ref().unwrap_or(&document.node);
-            node.note(
-                Problem::error(Place { at_key: true, ..node.place() }, "ServiceAlreadyExists", message)
-                    .with_hint("case does not count in DNS; give one of them a `discovery: { name: … }`"),
-            );
-        } else {
-            taken.insert(name, document.name);
-        }
-    }
-}
-
-/// The service's task definition, how its tasks are attached, and where they run.
 fn definition(
+    stack: &Node<'_>,
     document: &ServiceDocument<'_>,
     defaults: &Defaults,
     sources: &Sources,
     findings: &Findings,
     secrets: &SecretSources<'_>,
     stack_folder: &Path,
-) -> Option<(TaskDefinition, Attachment, LaunchType)> {
+) -> Option<Defined> {
     let node = document.node.get("taskDefinition")?;
     let (root, definition_folder) = match node.value() {
         Value::String(file) => {
@@ -302,87 +332,40 @@ fn definition(
             return None;
         }
     };
-    let asked_launch_type = document.launch_type.or(defaults.launch_type);
-    // ECS's own default is EC2; a definition made for Fargate says so itself.
-    let launch_type = |requires_fargate: bool| {
-        asked_launch_type.unwrap_or(if requires_fargate { LaunchType::Fargate } else { LaunchType::Ec2 })
-    };
-    let attachment = |written: Option<NetworkMode>, requires_fargate: bool| {
-        let by_ecs = match launch_type(requires_fargate) {
-            LaunchType::Fargate => NetworkMode::Awsvpc,
-            LaunchType::Ec2 => NetworkMode::Bridge,
-        };
-        let said = defaults.overrides.network_mode.or(document.network_mode);
-        let unsaid = written.or(defaults.network_mode).unwrap_or(by_ecs);
-        Attachment {
-            mode: said.unwrap_or(unsaid),
-            overridden: said.is_some_and(|said| said != written.unwrap_or(by_ecs)),
-        }
-    };
     let surroundings = Surroundings {
         folders: Folders { stack: stack_folder, definition: definition_folder },
         secrets,
         stubs: document.stubs.iter().map(|(name, _)| *name).collect(),
     };
-    let read = task_definition::read(&root, &surroundings, attachment)?;
+    let attach = |written, requires_fargate| defaults.attachment(document, written, requires_fargate);
+    let mut read = task_definition::read(&root, &surroundings, attach)?;
     for (name, n) in &document.stubs {
         let names = || read.definition.container_definitions.iter().map(|c| c.name.as_str());
         if names().all(|known| known != *name) {
             n.unknown("UnknownContainer", format!("the task definition has no container `{name}`"), name, names());
         }
     }
-    let attachment = attachment(read.network_mode, read.requires_fargate);
-    let launch_type = launch_type(read.requires_fargate);
-    if attachment.mode != NetworkMode::Awsvpc {
-        refuse_mode(document, defaults, &read, attachment.mode);
-    }
+    let attachment = attach(read.network_mode, read.requires_fargate);
+    let launch_type = defaults.launch_type(document, attachment.mode, read.requires_fargate);
+    defaults.refuse_on_fargate(stack, document, &read, attachment.mode);
+    attachment::link_dependencies(&mut read.definition, attachment);
     let context = Context {
         network_mode: attachment.mode,
-        requires_fargate: read.requires_fargate,
+        overridden: attachment.is_overridden(),
+        // Off Fargate its rules mean nothing.
+        requires_fargate: read.requires_fargate && !(attachment.is_overridden() && launch_type == LaunchType::Ec2),
         runs_on_fargate: launch_type == LaunchType::Fargate,
     };
     read.node.adopt(validate::task_definition::task_definition(&read.definition, context), str::to_owned);
     read.node.adopt(validate::registration::registration(read.node.value(), context), str::to_owned);
-    document
-        .node
-        .adopt(validate::creation::creation(document.node.value(), attachment.mode, launch_type), str::to_owned);
-    Some((read.definition, attachment, launch_type))
-}
-
-/// Tells that a mode is not there yet, where the mode was said.
-fn refuse_mode(
-    document: &ServiceDocument<'_>,
-    defaults: &Defaults,
-    read: &task_definition::Definition<'_>,
-    mode: NetworkMode,
-) {
-    if read.requires_fargate && read.network_mode == Some(mode) {
-        // Fargate's own refusal says it already.
-        return;
-    }
-    let place = if defaults.overrides.network_mode.is_some() {
-        Place::value("--network-mode", "")
-    } else if let Some(n) = document.node.get("networkMode").or_else(|| read.node.get("networkMode")) {
-        n.place()
-    } else if defaults.network_mode.is_some() {
-        Place::value("", "/networkMode")
-    } else {
-        // Nobody said it: ECS's own rule did.
-        Place { at_key: true, ..document.node.place() }
-    };
-    let hint = if defaults.overrides.network_mode.is_some() {
-        "leave the flag out, or --network-mode awsvpc".to_owned()
-    } else if read.network_mode.is_some() {
-        "--network-mode awsvpc, or `networkMode: awsvpc` in the service".to_owned()
-    } else if defaults.network_mode.is_some() {
-        "networkMode: awsvpc".to_owned()
-    } else {
-        "--network-mode awsvpc, or `networkMode: awsvpc` in the stack file; without either ECS runs it in bridge mode"
-            .to_owned()
-    };
-    document.node.note(
-        Problem::error(place, "NotEmulated", format!("network mode `{mode}` is not emulated yet")).with_hint(hint),
-    );
+    document.node.adopt(validate::creation::creation(document.node.value(), context), str::to_owned);
+    Some(Defined {
+        task_definition: read.definition,
+        attachment,
+        launch_type,
+        requires_fargate: read.requires_fargate,
+        constraints: read.constraints,
+    })
 }
 
 /// AWS's checks of the service, told where this file has the field.

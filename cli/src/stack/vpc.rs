@@ -75,7 +75,7 @@ fn subnet(node: &Node<'_>, region: &str) -> Option<Subnet> {
 }
 
 /// `a` or `us-east-1a`.
-fn zone(node: &Node<'_>, region: &str) -> Option<String> {
+pub(super) fn zone(node: &Node<'_>, region: &str) -> Option<String> {
     let text = node.text()?;
     let letter = text.strip_prefix(region).unwrap_or(text);
     if letter.len() == 1 && letter.bytes().all(|b| b.is_ascii_lowercase()) {

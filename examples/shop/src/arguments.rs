@@ -17,7 +17,8 @@ shop: the services of ecsnet's example, and the tools to look at them from insid
 A role listens on LISTEN (0.0.0.0:8080; stock: 127.0.0.1:9000) and asks what ORDERS_URL, STOCK_URL and USERS_URL name:
   web      ORDERS_URL             orders   STOCK_URL, USERS_URL
 GET / answers JSON, GET /?text a picture of the path, GET /health 200. Names are looked up for each request:
-A records first; where a name has none, SRV records, whose port then counts.
+A records first; where a name has none, SRV records, whose port then counts. A name without a dot is a container of
+the same task: by its line in /etc/hosts, which links make in bridge mode, else on localhost.
 ";
 
 /// One of the shop's services.

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::hop::Failure;
-use crate::resolve::{ResolveError, resolve, system_resolver};
+use crate::resolve::{ResolveError, beside, resolve, system_resolver};
 
 /// A body larger than this is refused: the other end is not trusted with our memory.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
@@ -173,6 +173,10 @@ async fn find(host: &str, port: u16, timeout: Duration) -> Result<SocketAddr, Re
     // An IPv6 address stands in brackets.
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok(SocketAddr::new(address, port));
+    }
+    if !host.contains('.') {
+        let hosts = tokio::fs::read_to_string("/etc/hosts").await.unwrap_or_default();
+        return Ok(SocketAddr::new(beside(&hosts, host), port));
     }
     resolve(&system_resolver(timeout)?, host, port).await
 }

@@ -1,11 +1,12 @@
 //! From a host and a port to the one address that a request goes to.
 //!
 //! A records first. A name that exists without one (Cloud Map's SRV services, which is all that bridge and host mode have:
-//! reference 6.2) is asked for SRV records, and then the record's port counts, not the URL's. The resolver of hickory is used
+//! reference 6.2) is asked for SRV records, and then the record's port counts, not the URL's. A name without a dot is another
+//! container of the same task, of which DNS knows nothing. The resolver of hickory is used
 //! since a static binary must not resolve through glibc. `/etc/resolv.conf` and `/etc/hosts` are read anew for every lookup
 //! and no answer is kept, so none can outlive its TTL; the first record of the answer is taken, in the server's order.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::net::NetError;
@@ -92,6 +93,19 @@ pub fn after_a(answer: &Records<IpAddr>) -> Next {
     }
 }
 
+/// The address of another container of this task, by its bare name: where `hosts`, the text of `/etc/hosts`, has it as `links`
+/// in bridge mode do, that address; in the other modes the containers of a task have one loopback.
+pub fn beside(hosts: &str, name: &str) -> IpAddr {
+    let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let found = lines.filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let address: IpAddr = words.next()?.parse().ok()?;
+        words.any(|word| word.eq_ignore_ascii_case(name)).then_some(address)
+    });
+    // A link has one address of each family at most; what serves it here is IPv4.
+    found.min_by_key(IpAddr::is_ipv6).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
 /// The SRV record to use: the first one of those with the lowest priority.
 pub fn choose_srv(records: &[Srv]) -> Option<&Srv> {
     records.iter().min_by_key(|record| record.priority)
@@ -173,6 +187,19 @@ mod tests {
     #[case::nothing_for_a_name_that_is_not_there(Records::NoSuchName, Next::GiveUp)]
     fn after_the_a_query(#[case] answer: Records<IpAddr>, #[case] next: Next) {
         assert_eq!(after_a(&answer), next);
+    }
+
+    #[rstest::rstest]
+    #[case::a_link("stock", "172.17.0.3")]
+    #[case::an_alias_of_a_link("store", "172.17.0.3")]
+    #[case::in_any_case("STOCK", "172.17.0.3")]
+    #[case::ipv4_first("localhost", "127.0.0.1")]
+    #[case::no_link("orders", "127.0.0.1")]
+    #[case::a_comment("gone", "127.0.0.1")]
+    fn a_container_beside_is_its_link_or_on_the_same_loopback(#[case] name: &str, #[case] address: &str) {
+        let hosts =
+            "::1 localhost ip6-localhost\n127.0.0.1\tlocalhost\n172.17.0.3 stock store # gone\n# 10.0.0.1 gone\n";
+        assert_eq!(beside(hosts, name), address.parse::<IpAddr>().unwrap());
     }
 
     #[test]

@@ -58,21 +58,50 @@ pub fn remove_flows(netns: &Netns, address: IpAddr) -> Result<usize, KernelError
     })?
 }
 
-/// Whether the namespace tracks a flow of TCP (6) or UDP (17) that `source` opened to `destination`: its first packet was not
-/// dropped there, since a flow is entered when a packet of it has passed every chain.
+/// How a flow of TCP (6) or UDP (17) that came as one from `source` to `destination` goes on beyond the namespace: the same two
+/// endpoints where nothing is translated. None when it does not go on: a flow is entered when its first packet has passed
+/// every chain.
 ///
 /// # Errors
 /// When the kernel refuses or knows no connection tracking.
-pub fn is_tracked(netns: &Netns, protocol: u8, source: Endpoint, destination: Endpoint) -> Result<bool, KernelError> {
+pub fn beyond(
+    netns: &Netns,
+    protocol: u8,
+    source: Endpoint,
+    destination: Endpoint,
+) -> Result<Option<(Endpoint, Endpoint)>, KernelError> {
     netns.run(|| {
         let what = || format!("look up the flow from {source} to {destination}");
         let tuple = tuple(protocol, source, destination);
-        match Connection::open()?.exchange(&what, GET, libc::NLM_F_ACK as u16, source.ip(), &tuple, |_| {}) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_absent() => Ok(false),
+        let mut answered = None;
+        let found = Connection::open()?.exchange(&what, GET, libc::NLM_F_ACK as u16, source.ip(), &tuple, |body| {
+            answered = answer_of(body);
+        });
+        match found {
+            // What is answered goes the other way.
+            Ok(_) => {
+                let garbled = || KernelError::unexpected(what(), "the kernel does not say how it is answered");
+                answered.map(|(from, to)| Some((to, from))).ok_or_else(garbled)
+            }
+            Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
         }
     })?
+}
+
+/// From where and to where a described flow is answered.
+fn answer_of(body: &[u8]) -> Option<(Endpoint, Endpoint)> {
+    let find = |buffer, kind| attributes(buffer).find(|(k, _)| *k == kind).map(|(_, payload)| payload);
+    let tuple = find(body.get(GENERIC..)?, CTA_TUPLE_REPLY)?;
+    let (ip, ports) = (find(tuple, CTA_TUPLE_IP)?, find(tuple, CTA_TUPLE_PROTO)?);
+    let endpoint = |side: u16, port: u16| {
+        let address = match find(ip, CTA_IP_SRC[0] + side) {
+            Some(v4) => IpAddr::from(*v4.first_chunk::<4>()?),
+            None => IpAddr::from(*find(ip, CTA_IP_SRC[1] + side)?.first_chunk::<16>()?),
+        };
+        Some(Endpoint::new(address, u16::from_be_bytes(*find(ports, port)?.first_chunk()?)))
+    };
+    Some((endpoint(0, CTA_PROTO_SRC_PORT)?, endpoint(1, CTA_PROTO_DST_PORT)?))
 }
 
 /// Hands out the description of every IPv4 flow of the namespace; with a torn dump some come twice.

@@ -1,12 +1,14 @@
 //! Would a packet get through? What the ruleset, the router and the sockets at the other end make of a new flow.
 //!
-//! [`path`] follows a packet through the VPC and names the rule that decides, [`listener`] says which socket takes it; both
-//! are pure. [`probe`] opens the flow in earnest, from the sender's namespace. The two must agree: [`Outcome`] is what one
-//! foresees and the other sees.
+//! [`path`] follows a packet through the VPC and names the rule that decides, [`instance`] through the netns of a container
+//! instance, [`way`] through all of them in turn, and [`listener`] says which socket takes it; these are pure. [`probe`] opens
+//! the flow in earnest, from the sender's namespace. The two must agree: [`Outcome`] is what one foresees and the other sees.
 
+pub mod instance;
 pub mod listener;
 pub mod path;
 pub mod probe;
+pub mod way;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +60,11 @@ pub fn foresee(path: &Path, opening: Opening, taker: Option<&Taker>) -> Option<O
         Route::Uplink => return None,
         _ => {}
     }
+    foresee_taken(opening, taker)
+}
+
+/// What becomes of a packet that comes to where `taker` was found.
+fn foresee_taken(opening: Opening, taker: Option<&Taker>) -> Option<Outcome> {
     match (opening, taker) {
         (Opening::Icmp(..), _) => Some(Outcome::Connected),
         (_, None) => None,

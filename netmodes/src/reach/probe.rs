@@ -33,13 +33,14 @@ pub struct Seen {
 
 /// Opens a flow from `from` to `to`, and waits for an answer for `patience`, usually [`PATIENCE`].
 ///
-/// `vpc` is the namespace that it passes; none when it stays on loopback.
+/// `passes` are the namespaces that it passes, in turn: a VPC's, and those of instances at either end; none when it stays on
+/// loopback.
 ///
 /// # Errors
 /// When the namespace cannot be entered, or the kernel refuses a socket.
 pub fn attempt(
     from: &Netns,
-    vpc: Option<&Netns>,
+    passes: &[&Netns],
     to: IpAddr,
     opening: Opening,
     patience: Duration,
@@ -47,7 +48,7 @@ pub fn attempt(
     let started = Instant::now();
     let outcome = match opening {
         Opening::Tcp(port) => tcp(from, SocketAddr::new(to, port), patience),
-        Opening::Udp(port) => udp(from, vpc, SocketAddr::new(to, port), patience),
+        Opening::Udp(port) => udp(from, passes, SocketAddr::new(to, port), patience),
         Opening::Icmp(kind, code) => icmp(from, to, (kind, code), patience),
     }?;
     Ok(Seen { outcome, took: started.elapsed() })
@@ -65,7 +66,7 @@ fn tcp(from: &Netns, to: SocketAddr, patience: Duration) -> Result<Outcome, Kern
     }
 }
 
-fn udp(from: &Netns, vpc: Option<&Netns>, to: SocketAddr, patience: Duration) -> Result<Outcome, KernelError> {
+fn udp(from: &Netns, passes: &[&Netns], to: SocketAddr, patience: Duration) -> Result<Outcome, KernelError> {
     let what = || format!("send a datagram to {to}");
     let open = || -> std::io::Result<UdpSocket> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
@@ -83,10 +84,15 @@ fn udp(from: &Netns, vpc: Option<&Netns>, to: SocketAddr, patience: Duration) ->
             Err(error) => return fate(error, what),
         }
     }
-    let Some(vpc) = vpc else { return Ok(Outcome::Delivered) };
-    let own = socket.local_addr().map_err(|source| KernelError::io(what(), source))?;
-    let passed = conntrack::is_tracked(vpc, Opening::Udp(0).protocol(), own, to)?;
-    Ok(if passed { Outcome::Delivered } else { Outcome::TimedOut })
+    let (mut source, mut destination) = (socket.local_addr().map_err(|source| KernelError::io(what(), source))?, to);
+    for netns in passes {
+        match conntrack::beyond(netns, Opening::Udp(0).protocol(), source, destination)? {
+            // As the next one sees it: a container behind its instance's address, a host port as the container's.
+            Some(translated) => (source, destination) = translated,
+            None => return Ok(Outcome::TimedOut),
+        }
+    }
+    Ok(Outcome::Delivered)
 }
 
 fn icmp(from: &Netns, to: IpAddr, (kind, code): (u8, u8), patience: Duration) -> Result<Outcome, KernelError> {

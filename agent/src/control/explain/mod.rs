@@ -2,46 +2,50 @@
 //!
 //! ```text
 //! question   what FROM and TO stand for, as owned values     (pure, in the loop)
+//! instances  the container instances and who is on them      (pure, in the loop)
 //! names      what the zone says of a name                    (pure, in the loop)
-//! here       asks the resolver, reads the sockets at the other end
-//! verdict    the steps, and what will be seen                (pure)
+//! ports      what is sent, and to which port                 (pure)
+//! resolve    asks the resolver
+//! here       reads the sockets at the other end
+//! verdict    the steps, and what will be seen; nat those of container instances   (pure)
 //! here       opens the connection from the sender's namespace, and compares
 //! ```
 //!
 //! The probe is the agent's: whoever asks needs no privilege to enter a namespace.
 
+mod instances;
 mod names;
+mod nat;
+mod ports;
 mod question;
 pub mod reply;
+mod resolve;
 #[cfg(test)]
 mod tests;
 mod verdict;
 mod wording;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State as Shared;
 use netmodes::kernel::listening::{link_index, listeners};
-use netmodes::kernel::netns::Netns;
 use netmodes::nft::Transport;
 use netmodes::reach::Outcome;
 use netmodes::reach::listener::{Taker, taker};
 use netmodes::reach::path::Opening;
-use netmodes::reach::probe::{self, PATIENCE};
-use netmodes::vpc::router::Router;
+use netmodes::reach::probe;
 
 use self::names::Record;
+use self::ports::Sent;
 use self::question::{Destination, End, Question, Sender};
-use self::reply::{About, Analysis, Code, Detail, EndView, ExplainRequest, Explanation, Explanations, Probe, Protocol};
+use self::reply::{About, Analysis, Detail, EndView, ExplainRequest, Explanation, Explanations, Probe, Protocol};
 use self::reply::{Step, Summary};
-use self::verdict::{Case, Place, Verdict, decide};
-use super::dig;
+use self::verdict::{Case, Sockets, Verdict, decide};
 use super::failure::{Failure, failure};
 use super::server::Server;
+use super::view::Lens;
 use crate::apply::Applier;
-use crate::project::security_groups::router;
 use crate::reconcile::chain;
 
 /// More paths than these are not looked at in one question.
@@ -73,45 +77,57 @@ async fn once(server: &Server, request: &ExplainRequest) -> Result<Explanations,
         })
         .await??;
     let Question { sender, destination, mut notes } = question;
-    let case = |to: Option<End>, address, opening, name: Vec<Step>| {
-        let name = if name.is_empty() { to.iter().flat_map(|to| to.name.clone()).collect() } else { name };
-        Case { sender: sender.clone(), to, address, opening, name }
+    let case = |to: Option<End>, address, sent: Sent, name: &[Step]| {
+        let name = if name.is_empty() { to.iter().flat_map(|to| to.name.clone()).collect() } else { name.to_vec() };
+        let name = name.into_iter().chain(sent.steps).collect();
+        Case { sender: sender.clone(), to, address, opening: sent.opening, name }
     };
     let mut cases = Vec::new();
     let mut disagreement = None;
     match destination {
-        Destination::NoTask(stack, service, why) => {
-            let steps = vec![Step::fails(About::To, Code::BadState, why)];
+        Destination::NoTask(stack, service, code, why) => {
+            let steps = vec![Step::fails(About::To, code, why)];
             return Ok(nowhere(&sender, request, format!("{stack}/{service}"), steps, None, notes));
         }
         Destination::Tasks(ends) => {
             for end in ends {
                 let Some(address) = end.address() else { continue };
-                for opening in question::openings(request, Some(&end.definition))? {
-                    cases.push(case(Some(end.clone()), address, opening, Vec::new()));
+                for sent in ports::to_task(request, &end)? {
+                    cases.push(case(Some(end.clone()), address, sent, &[]));
                 }
             }
         }
         Destination::Addresses(found) => {
-            for (address, end) in found {
-                for opening in question::openings(request, end.as_ref().map(|e| &e.definition))? {
-                    cases.push(case(end.clone(), address, opening, Vec::new()));
+            for (address, at) in found {
+                for (sent, end) in ports::to_address(request, at)? {
+                    cases.push(case(end, address, sent, &[]));
                 }
             }
         }
         Destination::Name(name) => {
-            let (step, addresses, differs) =
-                resolve(&applier, &sender, &name, record.unwrap_or(Record::Elsewhere)).await;
-            if addresses.is_empty() {
-                return Ok(nowhere(&sender, request, name, vec![step], differs, notes));
+            let found = resolve::resolve(&applier, &sender, &name, record.unwrap_or(Record::Elsewhere)).await;
+            if found.places.is_empty() {
+                return Ok(nowhere(&sender, request, name, vec![found.step], found.differs, notes));
             }
-            disagreement = differs;
-            let stack = sender.end.stack.clone();
-            let found = server.look(move |lens| question::addresses(lens, &stack, &addresses)).await?;
-            let Destination::Addresses(found) = found else { return Err(failure("addresses are no addresses", 1)) };
-            for (address, end) in found {
-                for opening in question::openings(request, end.as_ref().map(|e| &e.definition))? {
-                    cases.push(case(end.clone(), address, opening, vec![step.clone()]));
+            disagreement = found.differs;
+            if let Some(asked) =
+                request.port.filter(|asked| found.places.iter().any(|(_, p)| p.is_some_and(|p| p != *asked)))
+            {
+                notes.push(format!(
+                    "port {asked} was set aside: `{name}` has SRV records, which name the port themselves"
+                ));
+            }
+            let (from, places) = (sender.clone(), found.places);
+            let look = move |lens: &Lens<'_>| {
+                let each =
+                    places.into_iter().map(|(address, port)| (address, port, question::at(lens, &from, address)));
+                each.collect::<Vec<_>>()
+            };
+            for (address, port, at) in server.look(look).await? {
+                // Whoever follows an SRV record takes its port.
+                let request = ExplainRequest { port: port.or(request.port), ..request.clone() };
+                for (sent, end) in ports::to_address(&request, at)? {
+                    cases.push(case(end, address, sent, std::slice::from_ref(&found.step)));
                 }
             }
         }
@@ -160,65 +176,10 @@ fn nowhere(
     finish(vec![analysis(detail)], notes)
 }
 
-/// Asks the resolver for a name as the sender would, and compares with what the zone has.
-async fn resolve(
-    applier: &Applier,
-    sender: &Sender,
-    name: &str,
-    record: Record,
-) -> (Step, Vec<IpAddr>, Option<String>) {
-    let of_vpc: Router = router(&sender.record);
-    let asked = match (sender.end.holder.1, of_vpc.resolver_addresses().first()) {
-        (Some(_), Some(server)) => match applier.networks().netns_of(&sender.end.holder.0).await {
-            Ok((_, netns)) => dig::addresses_from(netns, *server, name).await.map_err(|error| error.message),
-            Err(error) => Err(chain(&error)),
-        },
-        _ => Err(format!("{} has no network to ask from", sender.end.called())),
-    };
-    match (asked, record) {
-        (Ok(answer), record) if answer.addresses.is_empty() => {
-            let (why, near, differs) = match record {
-                Record::Missing { why, near } => (format!(": {why}"), near, None),
-                Record::Elsewhere => (format!(": {}", answer.status), None, None),
-                Record::Addresses(known) => {
-                    let known: Vec<_> = known.into_iter().collect();
-                    let differs =
-                        format!("the zone has `{name}` as {}, the resolver has no record", wording::list(&known));
-                    (format!(": {}", answer.status), None, Some(differs))
-                }
-            };
-            let step = Step::fails(About::Name, Code::NameNotFound, format!("`{name}` has no record{why}"));
-            let step = match near {
-                Some(near) => step.with_remedy(format!("did you mean `{near}`?")),
-                None => step,
-            };
-            (step, Vec::new(), differs)
-        }
-        (Ok(answer), record) => {
-            let addresses = answer.addresses;
-            let said = format!("the resolver says {}", wording::list(&addresses));
-            let differs = match record {
-                Record::Addresses(known) if addresses.iter().all(|a| known.contains(a)) => None,
-                Record::Addresses(known) => {
-                    let known: Vec<_> = known.into_iter().collect();
-                    Some(format!("the zone has `{name}` as {}, {said}", wording::list(&known)))
-                }
-                Record::Missing { why, .. } => Some(format!("the zone has no `{name}` ({why}), {said}")),
-                Record::Elsewhere => None,
-            };
-            let text = format!("`{name}` is {}", wording::list(&addresses));
-            (Step::passes(About::Name, text), addresses, differs)
-        }
-        (Err(error), _) => {
-            (Step::fails(About::Name, Code::NameNotAnswered, format!("`{name}`: {error}")), Vec::new(), None)
-        }
-    }
-}
-
 /// Judges one path and tries it.
 async fn analyse(applier: Arc<Applier>, case: Case, disagreement: Option<String>) -> Analysis {
-    let found = match case.place() {
-        Some(place) => find_taker(&applier, &case, place).await,
+    let found = match case.sockets() {
+        Some(sockets) => find_taker(&applier, &case, sockets).await,
         None => Ok(None),
     };
     let Verdict { mut steps, foreseen, no_probe } = decide(&case, found.as_ref().ok().and_then(Option::as_ref));
@@ -287,39 +248,35 @@ fn view(end: &End) -> EndView {
     }
 }
 
-async fn find_taker(applier: &Applier, case: &Case, place: Place) -> Result<Option<Taker>, String> {
-    let (transport, port) = match case.opening {
-        Opening::Tcp(port) => (Transport::Tcp, port),
-        Opening::Udp(port) => (Transport::Udp, port),
+async fn find_taker(applier: &Applier, case: &Case, (holder, at): Sockets) -> Result<Option<Taker>, String> {
+    let transport = match case.opening {
+        Opening::Tcp(_) => Transport::Tcp,
+        Opening::Udp(_) => Transport::Udp,
         Opening::Icmp(..) => return Ok(None),
     };
-    let address = case.address;
-    let look = move |netns: &Netns, link: &'static str| -> Result<Option<Taker>, String> {
-        let link = link_index(netns, link).map_err(|error| chain(&error))?;
-        let sockets = listeners(netns, transport).map_err(|error| chain(&error))?;
-        Ok(Some(taker(&sockets, address, port, link)))
+    let (_, netns) = applier.networks().netns_of(&holder).await.map_err(|error| chain(&error))?;
+    let look = move || -> Result<Option<Taker>, String> {
+        let link = link_index(&netns, at.link).map_err(|error| chain(&error))?;
+        let sockets = listeners(&netns, transport).map_err(|error| chain(&error))?;
+        Ok(Some(taker(&sockets, at.address, at.port, link)))
     };
-    let looking = match place {
-        Place::Holder(holder, by_loopback) => {
-            let (_, netns) = applier.networks().netns_of(&holder).await.map_err(|error| chain(&error))?;
-            let link = if by_loopback { "lo" } else { netmodes::awsvpc::OWNER_LINK };
-            tokio::task::spawn_blocking(move || look(&netns, link))
-        }
-        Place::Vpc => {
-            let vpc = applier.networks().open(&case.sender.vpc).await.map_err(|error| chain(&error))?;
-            tokio::task::spawn_blocking(move || look(vpc.links.netns(), "lo"))
-        }
-    };
-    looking.await.map_err(|error| error.to_string())?
+    tokio::task::spawn_blocking(look).await.map_err(|error| error.to_string())?
 }
 
 async fn try_it(applier: &Applier, case: &Case) -> Result<probe::Seen, String> {
-    let (_, from) = applier.networks().netns_of(&case.sender.end.holder.0).await.map_err(|error| chain(&error))?;
-    let vpc = applier.networks().open(&case.sender.vpc).await.map_err(|error| chain(&error))?;
-    let (address, opening, inside) = (case.address, case.opening, case.stays_inside());
+    let enter = async |holder: &str| {
+        let entered = applier.networks().netns_of(holder).await;
+        entered.map(|(_, netns)| netns).map_err(|error| chain(&error))
+    };
+    let from = enter(&case.sender.end.holder.0).await?;
+    let (holders, patience) = case.passes();
+    let mut passes = Vec::new();
+    for holder in &holders {
+        passes.push(enter(holder).await?);
+    }
+    let (address, opening) = (case.address, case.opening);
     let trying = tokio::task::spawn_blocking(move || {
-        let vpc = (!inside).then(|| vpc.links.netns());
-        probe::attempt(&from, vpc, address, opening, PATIENCE)
+        probe::attempt(&from, &passes.iter().collect::<Vec<_>>(), address, opening, patience)
     });
     trying.await.map_err(|error| error.to_string())?.map_err(|error| chain(&error))
 }

@@ -9,15 +9,18 @@ use super::wording::list;
 use crate::control::view::Lens;
 use crate::plan::health::{self, HealthStatus};
 use crate::project::dns;
-use crate::project::zone::Zone;
+use crate::project::zone::{Srv, Zone};
 use crate::spec::ids::{ServiceName, StackName};
-use crate::store::state::{ServiceState, StackState, Task, TaskStatus};
+use crate::store::state::{ServiceState, StackState};
+use crate::store::task::{Task, TaskStatus};
 
 /// What the zone has of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record {
     /// Every answer holds some of these, and no other.
     Addresses(BTreeSet<IpAddr>),
+    /// SRV records, and none of an address: every answer holds some of these, and no other.
+    Services(Vec<Srv>),
     /// None, and why.
     Missing {
         /// In words.
@@ -34,13 +37,13 @@ pub(super) fn record(lens: &Lens<'_>, stack_name: &StackName, name: &str) -> Rec
     let Some(stack) = lens.state.stack(stack_name) else { return Record::Elsewhere };
     let zone = zone(lens, stack_name, stack);
     if let Some(answers) = zone.names.get(name) {
-        let of =
-            |healthy| answers.instances.iter().filter(move |i| i.healthy == healthy).flat_map(|i| i.addresses.iter());
-        let mut serving: BTreeSet<IpAddr> = of(true).copied().collect();
-        if serving.is_empty() {
-            serving = of(false).copied().collect();
-        }
-        return Record::Addresses(serving);
+        let any_healthy = answers.instances.iter().any(|i| i.healthy);
+        let serving = || answers.instances.iter().filter(move |i| i.healthy == any_healthy);
+        let services: Vec<Srv> = serving().filter_map(|i| i.srv.clone()).collect();
+        return match services.is_empty() {
+            true => Record::Addresses(serving().flat_map(|i| i.addresses.iter().copied()).collect()),
+            false => Record::Services(services),
+        };
     }
     let namespace = &stack.record.spec.dns_namespace;
     let below = name.strip_suffix(namespace.as_str()).and_then(|rest| rest.strip_suffix('.'));
@@ -96,19 +99,42 @@ pub(super) fn of_task(lens: &Lens<'_>, stack_name: &StackName, task: &Task) -> O
     let stack = lens.state.stack(stack_name)?;
     let service = stack.services.get(&task.service)?;
     let name = format!("{}.{}", discovery_name(service)?, stack.record.spec.dns_namespace).to_ascii_lowercase();
-    let address = task.eni.primary_address()?;
+    let address = stack.eni_of(task)?.primary_address()?;
     let unhealthy = health::of_task(task, stack_name, lens.observed, lens.setting) == HealthStatus::Unhealthy;
     let text = match record(lens, stack_name, &name) {
         Record::Addresses(serving) if serving.contains(&address) && unhealthy => {
             format!("`{name}` leads here, although the task is UNHEALTHY: no other one is healthy")
         }
         Record::Addresses(serving) if serving.contains(&address) => format!("`{name}` leads here"),
+        Record::Services(services) => match services.iter().find(|srv| srv.target.starts_with(task.id.as_str())) {
+            Some(srv) => {
+                let although = if unhealthy { ", although the task is UNHEALTHY" } else { "" };
+                let srv = in_words(srv);
+                format!("`{name}` has no A record; its {srv} leads here{although}, its target being {address}")
+            }
+            None => format!(
+                "no SRV record of `{name}` leads here: the task {}",
+                why_not_served(unhealthy, lens, stack_name, task)
+            ),
+        },
         Record::Addresses(_) if unhealthy && dns::is_registered(task) => {
             format!("`{name}` does not lead here: the task is UNHEALTHY, and others are not")
         }
         _ => format!("`{name}` does not lead here: the task {}", why_not_registered(lens, stack_name, task)),
     };
     Some(Step::note(About::Name, text))
+}
+
+/// `SRV 1 1 32768 1a2b….users.shop.local`
+pub(super) fn in_words(srv: &Srv) -> String {
+    format!("SRV {} {} {} {}", srv.priority, srv.weight, srv.port, srv.target)
+}
+
+fn why_not_served(unhealthy: bool, lens: &Lens<'_>, stack: &StackName, task: &Task) -> String {
+    match unhealthy && dns::is_registered(task) {
+        true => "is UNHEALTHY, and others are not".to_owned(),
+        false => why_not_registered(lens, stack, task),
+    }
 }
 
 /// Why a service that has no task has none.

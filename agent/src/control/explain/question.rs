@@ -3,20 +3,24 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use netmodes::reach::path::{ECHO, Opening};
+use netmodes::bridge::BRIDGE_BLOCK;
+use netmodes::ids::{EniId, NetworkMode};
+use netmodes::reach::way;
 use netmodes::security::group::Ruleset;
 use netmodes::vpc::eni::Eni;
 
+use super::instances::{self, Sites};
 use super::names;
-use super::reply::{ExplainRequest, Protocol, Step};
+use super::reply::{Code, ExplainRequest, Step};
 use crate::control::api::{ErrorReply, Target};
 use crate::control::target;
 use crate::control::view::Lens;
 use crate::plan::health::{self, HealthStatus};
 use crate::project::security_groups;
 use crate::spec::ids::{ServiceName, StackName, TaskId};
-use crate::spec::task_definition::{TaskDefinition, TransportProtocol};
-use crate::store::state::{StackRecord, Task, TaskStatus};
+use crate::spec::task_definition::TaskDefinition;
+use crate::store::state::{EniOwner, StackRecord};
+use crate::store::task::{PortBinding, Task, TaskStatus};
 
 /// A task at one end.
 #[derive(Debug, Clone)]
@@ -27,13 +31,20 @@ pub(super) struct End {
     pub(super) status: TaskStatus,
     /// Why it stopped or stops.
     pub(super) reason: Option<String>,
-    /// The ENI as the filter has it.
+    pub(super) mode: NetworkMode,
+    /// The ENI by which it is on the VPC, as the filter has it: its own, or its instance's in bridge and host mode.
     pub(super) eni: Eni,
     pub(super) definition: TaskDefinition,
-    /// The container that holds its namespace, and its process while it runs.
+    /// The ports of its instance that lead to it.
+    pub(super) bindings: Vec<PortBinding>,
+    /// In bridge mode the address of the container that is looked at from inside.
+    pub(super) container: Option<Ipv4Addr>,
+    /// The container that holds the namespace that it is looked at from, and its process while it runs.
     pub(super) holder: (String, Option<i32>),
-    /// Whether the ENI was seen to be linked to that namespace.
+    /// Whether the ENI was seen to be linked to its owner's namespace.
     pub(super) linked: bool,
+    /// Whether its containers were seen to be on their instance's bridge; true in another mode.
+    pub(super) attached: bool,
     pub(super) health: HealthStatus,
     /// Whether the name of its service leads to it.
     pub(super) name: Option<Step>,
@@ -42,6 +53,11 @@ pub(super) struct End {
 impl End {
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.eni.primary_address()
+    }
+
+    /// As the sender of packets.
+    pub(super) fn as_sender(&self) -> way::Sender<'_> {
+        way::Sender { eni: &self.eni, container: self.container }
     }
 
     /// `users (1a2b3c4d)`
@@ -59,6 +75,19 @@ pub(super) struct Sender {
     pub(super) ruleset: Option<Arc<Ruleset>>,
     /// The container that holds the VPC's namespace.
     pub(super) vpc: String,
+    /// The container instances of its stack.
+    pub(super) sites: Arc<Sites>,
+}
+
+/// Who has an address, as the sender sees it.
+#[derive(Debug, Clone)]
+pub(super) enum At {
+    /// A task, or one of its containers.
+    Task(Box<End>),
+    /// A container instance, whose ports lead to these tasks.
+    Instance(Vec<End>),
+    /// Nobody that is known.
+    Nobody,
 }
 
 /// Where to.
@@ -66,10 +95,10 @@ pub(super) struct Sender {
 pub(super) enum Destination {
     /// Tasks of the same VPC, or of another one.
     Tasks(Vec<End>),
-    /// A service that has none, and why.
-    NoTask(StackName, ServiceName, String),
-    /// Addresses, with the tasks of the sender's VPC that have them.
-    Addresses(Vec<(IpAddr, Option<End>)>),
+    /// A service that has none on the network, and why.
+    NoTask(StackName, ServiceName, Code, String),
+    /// Addresses, with who has them.
+    Addresses(Vec<(IpAddr, At)>),
     /// A name, to be asked of the resolver.
     Name(String),
 }
@@ -82,7 +111,7 @@ pub(super) struct Question {
     pub(super) notes: Vec<String>,
 }
 
-fn wrong(message: String, hint: Option<String>) -> ErrorReply {
+pub(super) fn wrong(message: String, hint: Option<String>) -> ErrorReply {
     ErrorReply { message, hint, exit_code: 2 }
 }
 
@@ -102,8 +131,11 @@ pub(super) fn read(lens: &Lens<'_>, request: &ExplainRequest) -> Result<Question
             request.from
         ));
     }
+    if let Some(why) = without_network(lens, first) {
+        return Err(ErrorReply { message: format!("{why}: it opens no connection"), hint: None, exit_code: 1 });
+    }
     let sender = sender(lens, first).ok_or_else(|| wrong(format!("task {} is gone", first.task_id), None))?;
-    let destination = destination(lens, &sender.end, &request.to)?;
+    let destination = destination(lens, &sender, &request.to)?;
     let in_force = sender.ruleset.as_deref();
     let wished = lens.state.stack(&sender.end.stack).and_then(|stack| {
         let network = lens.observed.networks.get(&sender.end.stack)?;
@@ -141,49 +173,64 @@ fn sender(lens: &Lens<'_>, target: &Target) -> Option<Sender> {
     let stack = lens.state.stack(&end.stack)?;
     let vpc = lens.setting.vpc_name(&end.stack);
     let ruleset = lens.observed.network(&end.stack, &vpc).and_then(|n| n.filter.clone()).map(Arc::new);
-    Some(Sender { end, record: Arc::new(stack.record.clone()), ruleset, vpc })
+    let sites = Arc::new(Sites::of(lens, &end.stack, stack));
+    Some(Sender { end, record: Arc::new(stack.record.clone()), ruleset, vpc, sites })
+}
+
+/// That a task is in network mode none, in words.
+fn without_network(lens: &Lens<'_>, target: &Target) -> Option<String> {
+    let task = lens.state.stack(&StackName::new(&target.stack))?.tasks.get(target.task_id.as_str())?;
+    let called = format!("{} ({})", task.service, task.id.short());
+    (task.mode() == NetworkMode::None).then(|| format!("{called} is in network mode none, which has loopback alone"))
 }
 
 fn end(lens: &Lens<'_>, stack: &StackName, task: &str) -> Option<End> {
     let record = lens.state.stack(stack)?.tasks.get(task)?;
-    Some(end_of(lens, stack, record))
+    end_of(lens, stack, record)
 }
 
-fn end_of(lens: &Lens<'_>, stack: &StackName, task: &Task) -> End {
-    let holder = lens.setting.pause_name(stack, &task.id);
-    let running = lens.observed.running(&holder);
+/// None for a task in network mode none: it has no end.
+fn end_of(lens: &Lens<'_>, stack: &StackName, task: &Task) -> Option<End> {
+    let in_stack = lens.state.stack(stack)?;
+    let eni = in_stack.eni_of(task)?;
+    let instance = task.instance.as_ref().filter(|_| task.eni().is_none());
+    let owner = match instance {
+        Some(instance) => lens.setting.instance_name(stack, instance),
+        None => lens.setting.pause_name(stack, &task.id),
+    };
+    let holder = lens.setting.netns_of(stack, task).unwrap_or_else(|| owner.clone());
+    let running = lens.observed.running(&owner);
     let network = lens.observed.network(stack, &lens.setting.vpc_name(stack));
-    let in_force = network.and_then(|n| n.filter.as_ref()).and_then(|f| f.enis.get(&task.eni.id));
-    let link = network.and_then(|n| n.links.get(&task.eni.id)).and_then(Option::as_ref);
-    End {
+    let in_force = network.and_then(|n| n.filter.as_ref()).and_then(|f| f.enis.get(&eni.id));
+    let link = network.and_then(|n| n.links.get(&eni.id)).and_then(Option::as_ref);
+    let pid = lens.observed.running(&holder).map(|(_, pid)| pid);
+    Some(End {
         stack: stack.clone(),
         service: task.service.clone(),
         task: task.id.clone(),
         status: task.status,
         reason: task.stop.as_ref().map(|s| s.reason.clone()),
-        eni: in_force.unwrap_or(&task.eni).clone(),
+        mode: task.mode(),
+        eni: in_force.unwrap_or(eni).clone(),
         definition: task.definition.clone(),
+        bindings: task.bindings().to_vec(),
+        container: instances::bridge_address(task),
+        attached: instances::is_attached(lens, stack, task),
         linked: running.as_ref().is_some_and(|(id, _)| link == Some(id)),
-        holder: (holder, running.map(|(_, pid)| pid)),
+        holder: (holder, pid),
         health: health::of_task(task, stack, lens.observed, lens.setting),
         name: names::of_task(lens, stack, task),
-    }
+    })
 }
 
-fn destination(lens: &Lens<'_>, from: &End, to: &str) -> Result<Destination, ErrorReply> {
-    // Its name leads to the task's address, and is of no use here.
-    let inside = |address| Ok(Destination::Addresses(vec![(address, Some(End { name: None, ..from.clone() }))]));
-    if to == "localhost" {
-        return inside(Ipv4Addr::LOCALHOST.into());
-    }
-    if let Ok(address) = to.parse::<IpAddr>() {
+fn destination(lens: &Lens<'_>, sender: &Sender, to: &str) -> Result<Destination, ErrorReply> {
+    let from = &sender.end;
+    let address = if to == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { to.parse::<IpAddr>().ok() };
+    if let Some(address) = address {
         if address.is_ipv6() {
             return Err(wrong(format!("`{to}`: IPv6 is not emulated"), None));
         }
-        if address.is_loopback() {
-            return inside(address);
-        }
-        return Ok(addresses(lens, &from.stack, &[address]));
+        return Ok(Destination::Addresses(vec![(address, at(lens, sender, address))]));
     }
     // In the sender's own stack first: its file names its services without their stack.
     let (stack, name) = to.split_once('/').unwrap_or((from.stack.as_str(), to));
@@ -192,7 +239,17 @@ fn destination(lens: &Lens<'_>, from: &End, to: &str) -> Result<Destination, Err
         Ok(found) => {
             let found = one_service(to, found)?;
             let ends = found.iter().filter_map(|t| end(lens, &StackName::new(&t.stack), &t.task_id));
-            Ok(Destination::Tasks(ends.collect()))
+            let ends: Vec<End> = ends.collect();
+            match found.first().filter(|_| ends.is_empty()) {
+                Some(first) => {
+                    let why = without_network(lens, first).map(|why| (Code::NoRouteToDestination, why));
+                    let (code, why) = why.unwrap_or_else(|| {
+                        (Code::BadState, format!("the container instance of task {} is gone", first.task_id))
+                    });
+                    Ok(Destination::NoTask(StackName::new(&first.stack), ServiceName::new(&first.service), code, why))
+                }
+                None => Ok(Destination::Tasks(ends)),
+            }
         }
         Err(_) if to.contains('.') => Ok(Destination::Name(to.trim_end_matches('.').to_ascii_lowercase())),
         Err(unknown) => {
@@ -202,7 +259,7 @@ fn destination(lens: &Lens<'_>, from: &End, to: &str) -> Result<Destination, Err
                 state.and_then(|state| Some((state, state.services.get_key_value(name)?)))
             {
                 let why = names::no_task(state, service, of_service);
-                return Ok(Destination::NoTask(stack, service.clone(), why));
+                return Ok(Destination::NoTask(stack, service.clone(), Code::BadState, why));
             }
             let known = state.into_iter().flat_map(|s| s.services.keys()).map(ServiceName::as_str);
             let near = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
@@ -212,62 +269,41 @@ fn destination(lens: &Lens<'_>, from: &End, to: &str) -> Result<Destination, Err
     }
 }
 
-/// Addresses, with whose they are in that stack.
-pub(super) fn addresses(lens: &Lens<'_>, stack: &StackName, addresses: &[IpAddr]) -> Destination {
-    let tasks = lens.state.stack(stack).into_iter().flat_map(|s| s.tasks.values()).filter(|t| t.holds_lease());
-    let tasks: Vec<&Task> = tasks.collect();
-    let owner = |address: &IpAddr| {
-        let task = tasks.iter().find(|t| t.eni.addresses.iter().any(|a| a.address == *address))?;
-        Some(end_of(lens, stack, task))
-    };
-    Destination::Addresses(addresses.iter().map(|address| (*address, owner(address))).collect())
+/// Who has an address, as the sender sees it: a bridge and loopback are its own.
+pub(super) fn at(lens: &Lens<'_>, sender: &Sender, address: IpAddr) -> At {
+    let from = &sender.end;
+    let Some(stack) = lens.state.stack(&from.stack) else { return At::Nobody };
+    let own = sender.sites.inside.get(&from.eni.id);
+    let is_own = own.is_some_and(|inside| instances::is_own(inside, address));
+    if is_own || (address.is_loopback() && from.mode == NetworkMode::Host) {
+        return At::Instance(on_instance(lens, &from.stack, &from.eni.id));
+    }
+    // Its name leads to the task's address, and is of no use here.
+    if address.is_loopback() || from.container.is_some_and(|own| address == own) {
+        return At::Task(Box::new(End { name: None, ..from.clone() }));
+    }
+    if let (Some(_), IpAddr::V4(v4)) = (own, address)
+        && BRIDGE_BLOCK.contains(v4)
+    {
+        let resident = sender.sites.by_eni.get(&from.eni.id).and_then(|site| site.residents.get(&v4));
+        let end = resident.and_then(|resident| end(lens, &from.stack, resident.task.as_str()));
+        return end.map_or(At::Nobody, |end| At::Task(Box::new(End { name: None, ..end })));
+    }
+    let has_it = |eni: &Eni| eni.addresses.iter().any(|a| a.address == address);
+    match stack.leased().find(|(attached, _)| has_it(&attached.eni)) {
+        Some((_, EniOwner::Task(task))) => {
+            end_of(lens, &from.stack, task).map_or(At::Nobody, |end| At::Task(Box::new(end)))
+        }
+        Some((attached, EniOwner::Instance(_))) => At::Instance(on_instance(lens, &from.stack, &attached.eni.id)),
+        None => At::Nobody,
+    }
 }
 
-/// What is sent to that end: the port that was asked for, or all that it maps.
-///
-/// # Errors
-/// When the request names no port and none is known, or a port where there are none.
-pub(super) fn openings(request: &ExplainRequest, to: Option<&TaskDefinition>) -> Result<Vec<Opening>, ErrorReply> {
-    let mapped = |wanted: Option<Protocol>| {
-        let all = to.into_iter().flat_map(|definition| definition.port_mappings());
-        let openings = all.map(|mapping| match mapping.protocol {
-            TransportProtocol::Tcp => (Protocol::Tcp, Opening::Tcp(mapping.container_port)),
-            TransportProtocol::Udp => (Protocol::Udp, Opening::Udp(mapping.container_port)),
-        });
-        let mut chosen: Vec<Opening> =
-            openings.filter(|(p, _)| wanted.is_none_or(|wanted| wanted == *p)).map(|(_, opening)| opening).collect();
-        chosen.sort_unstable();
-        chosen.dedup();
-        chosen
-    };
-    match (request.protocol, request.port) {
-        (Some(Protocol::Icmp), None) => Ok(vec![ECHO]),
-        (Some(Protocol::Icmp), Some(_)) => {
-            Err(wrong("ICMP has no ports".to_owned(), Some("leave the port out".to_owned())))
-        }
-        (Some(Protocol::Tcp), Some(port)) => Ok(vec![Opening::Tcp(port)]),
-        (Some(Protocol::Udp), Some(port)) => Ok(vec![Opening::Udp(port)]),
-        (None, Some(port)) => {
-            let as_mapped: Vec<_> = mapped(None).into_iter().filter(|o| o.port() == Some(port)).collect();
-            Ok(if as_mapped.is_empty() { vec![Opening::Tcp(port)] } else { as_mapped })
-        }
-        (wanted, None) => {
-            let all = mapped(wanted);
-            if all.is_empty() {
-                let message = match (to, wanted) {
-                    (None, _) => "which port?".to_owned(),
-                    (Some(definition), None) => {
-                        format!("which port? task definition `{}` maps none", definition.family)
-                    }
-                    (Some(definition), Some(wanted)) => {
-                        format!("which port? task definition `{}` maps none of {}", definition.family, wanted.as_str())
-                    }
-                };
-                return Err(wrong(message, Some(format!("name it: {}:PORT", request.to))));
-            }
-            Ok(all)
-        }
-    }
+/// The tasks that ports of an instance lead to.
+fn on_instance(lens: &Lens<'_>, name: &StackName, eni: &EniId) -> Vec<End> {
+    let Some(stack) = lens.state.stack(name) else { return Vec::new() };
+    let tasks = stack.instances.values().filter(|i| i.network.eni.id == *eni).flat_map(|i| stack.tasks_on(&i.id));
+    tasks.filter(|task| !task.bindings().is_empty()).filter_map(|task| end_of(lens, name, task)).collect()
 }
 
 /// The closest of `known`, if one is close.

@@ -118,6 +118,8 @@ pub enum Code {
     EniSgRulesMismatch,
     /// AWS: the security groups have no inbound or outbound rules.
     SgHasNoRules,
+    /// The port of a container instance leads to no container, or to another one.
+    NoPortMapping,
     /// The name has no record.
     NameNotFound,
     /// The resolver does not answer.
@@ -143,6 +145,7 @@ impl Code {
             Self::ProtocolRestriction => "PROTOCOL_RESTRICTION",
             Self::EniSgRulesMismatch => "ENI_SG_RULES_MISMATCH",
             Self::SgHasNoRules => "SG_HAS_NO_RULES",
+            Self::NoPortMapping => "NO_PORT_MAPPING",
             Self::NameNotFound => "NAME_NOT_FOUND",
             Self::NameNotAnswered => "NAME_NOT_ANSWERED",
             Self::NoListener => "NO_LISTENER",
@@ -218,12 +221,16 @@ pub enum About {
     From,
     /// Whether the receiver is there.
     To,
+    /// At which port of its instance a container's is reached.
+    Port,
     /// Where the router sends it.
     Route,
     /// The sender's rules.
     Egress,
     /// The receiver's rules.
     Ingress,
+    /// How a container instance translates it: behind its own address on the way out, from host port to container on the way in.
+    Nat,
     /// The socket at the other end.
     Listener,
 }
@@ -235,9 +242,11 @@ impl About {
             Self::Name => "name",
             Self::From => "from",
             Self::To => "to",
+            Self::Port => "port",
             Self::Route => "route",
             Self::Egress => "egress",
             Self::Ingress => "ingress",
+            Self::Nat => "nat",
             Self::Listener => "listener",
         }
     }

@@ -3,16 +3,23 @@
 //! `netmodes::reach` decides about packets; here is added what only a stack has (tasks, their states, two VPCs), and words.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use netmodes::ids::{EniId, NetworkMode};
+use netmodes::reach::Outcome;
 use netmodes::reach::listener::Taker;
-use netmodes::reach::path::{Judgement, Opening, Path, Route, follow};
-use netmodes::reach::{Outcome, foresee};
+use netmodes::reach::path::{Judgement, Opening, Route};
+use netmodes::reach::probe::PATIENCE;
+use netmodes::reach::way::{self, Owner, Passed, Place};
+use netmodes::vpc::eni::Eni;
 
+use super::nat;
 use super::question::{End, Sender};
 use super::reply::{About, Code, Component, Step};
 use super::wording::{self, Way, group_name, list, opening as what};
 use crate::spec::task_definition::TransportProtocol;
-use crate::store::state::{StackRecord, TaskStatus};
+use crate::store::state::StackRecord;
+use crate::store::task::TaskStatus;
 
 /// One path to judge.
 #[derive(Debug, Clone)]
@@ -21,18 +28,12 @@ pub(super) struct Case {
     pub(super) to: Option<End>,
     pub(super) address: IpAddr,
     pub(super) opening: Opening,
-    /// What was found out about its name.
+    /// What was found out about its name and port.
     pub(super) name: Vec<Step>,
 }
 
-/// Whose sockets take the packet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Those in the namespace that this container holds; whether the packet comes by loopback.
-    Holder(String, bool),
-    /// The router's own.
-    Vpc,
-}
+/// Where the sockets are that take the packet: the container that holds their namespace, and what of them.
+pub(super) type Sockets = (String, Place);
 
 /// What the analysis comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,31 +51,44 @@ impl Case {
         self.to.as_ref().is_some_and(|to| to.stack != self.sender.end.stack)
     }
 
-    fn path(&self) -> Option<Path> {
+    fn from(&self) -> way::Sender<'_> {
+        self.sender.end.as_sender()
+    }
+
+    /// The way of its packets; none before the VPC has rules, and to another VPC.
+    pub(super) fn way(&self) -> Option<way::Way> {
         let ruleset = self.sender.ruleset.as_ref().filter(|_| !self.is_foreign())?;
-        Some(follow(ruleset, &self.sender.end.eni, self.address, self.opening))
+        Some(way::follow_all(ruleset, &self.sender.sites.inside, self.from(), self.address, self.opening))
     }
 
     /// Where to look for the socket; none for a packet that reaches nobody here, or ICMP, which the kernel answers.
-    pub(super) fn place(&self) -> Option<Place> {
-        self.opening.port()?;
-        match self.path()?.route {
-            Route::Own => Some(Place::Holder(self.sender.end.holder.0.clone(), true)),
-            Route::Eni(_) => {
-                self.to.as_ref().filter(|to| to.linked).map(|to| Place::Holder(to.holder.0.clone(), false))
-            }
-            Route::Router { serves: true } => Some(Place::Vpc),
-            _ => None,
-        }
+    pub(super) fn sockets(&self) -> Option<Sockets> {
+        let place = self.way()?.place(self.from(), self.address, self.opening)?;
+        let site = |id: &EniId| self.sender.sites.by_eni.get(id);
+        let holder = match &place.owner {
+            Owner::Sender => self.sender.end.holder.0.clone(),
+            Owner::Router => self.sender.vpc.clone(),
+            Owner::Container(id, address) => site(id)?.residents.get(address)?.holder.clone(),
+            Owner::Eni(id) => match site(id) {
+                Some(site) => Some(site.holder.clone()).filter(|_| site.linked)?,
+                None => self.to.as_ref().filter(|to| to.linked).map(|to| to.holder.0.clone())?,
+            },
+        };
+        Some((holder, place))
     }
 
-    /// Whether the packet passes the VPC at all.
-    pub(super) fn stays_inside(&self) -> bool {
-        self.path().is_some_and(|path| path.route == Route::Own)
+    /// The containers that hold the namespaces which its packets pass, in turn, and how long an answer may take.
+    pub(super) fn passes(&self) -> (Vec<String>, Duration) {
+        let Some(way) = self.way() else { return (vec![self.sender.vpc.clone()], PATIENCE) };
+        let holder = |passed: Passed| match passed {
+            Passed::Vpc => Some(self.sender.vpc.clone()),
+            Passed::Instance(id) => self.sender.sites.by_eni.get(&id).map(|site| site.holder.clone()),
+        };
+        (way.passes(self.from()).into_iter().filter_map(holder).collect(), way.patience())
     }
 }
 
-/// Judges one path; `taker` is what was found at its [`Case::place`].
+/// Judges one path; `taker` is what was found at its [`Case::sockets`].
 pub(super) fn decide(case: &Case, taker: Option<&Taker>) -> Verdict {
     let mut steps = case.name.clone();
     let mut no_probe = None;
@@ -96,34 +110,59 @@ pub(super) fn decide(case: &Case, taker: Option<&Taker>) -> Verdict {
         steps.push(step);
         return Verdict { steps, foreseen, no_probe: no_probe.or(why) };
     }
-    let Some(path) = case.path() else {
+    let (Some(way), Some(ruleset)) = (case.way(), &case.sender.ruleset) else {
         steps.push(Step::fails(About::Route, Code::BadState, "the VPC is being made: its filter is not in force yet"));
         return Verdict { steps, foreseen, no_probe: Some("there is no VPC yet".to_owned()) };
     };
-    steps.push(route_step(case, &path.route));
-    if let Some(judgement) = &path.egress {
-        steps.push(rules_step(case, Way::Egress, from, judgement));
+    let port = way.place(case.from(), case.address, case.opening).map(|place| place.port);
+    steps.extend(nat::departure(case, &way));
+    let translation = nat::ending(case, &way);
+    let receives = translation.as_ref().is_none_or(|step| step.passes != Some(false));
+    if let Some(path) = &way.path {
+        steps.push(route_step(case, &path.route));
+        if let Some(judgement) = &path.egress {
+            steps.push(rules_step(case, Way::Egress, (&from.eni, Some(from)), judgement));
+        }
+        let receiver = match &path.route {
+            Route::Eni(id) => ruleset.enis.get(id),
+            _ => None,
+        };
+        if let (Some(judgement), Some(eni)) = (&path.ingress, receiver) {
+            let step = rules_step(case, Way::Ingress, (eni, case.to.as_ref()), judgement);
+            // A rule for a port on which nobody listens would only make the next step fail.
+            let port_is_right = receives && port.is_none_or(|port| port_meant(case, taker, port).is_none());
+            steps.push(if port_is_right { step } else { step.only_if("the port is right") });
+        }
     }
-    if let (Some(judgement), Some(to)) = (&path.ingress, &case.to) {
-        let step = rules_step(case, Way::Ingress, to, judgement);
-        // A rule for a port on which nobody listens would only make the next step fail.
-        let port_is_right = taker.and_then(|taker| port_meant(case, taker)).is_none();
-        steps.push(if port_is_right { step } else { step.only_if("the port is right") });
+    steps.extend(translation);
+    match (taker, port) {
+        (Some(taker), Some(port)) if receives => steps.push(listener_step(case, taker, port)),
+        // Who answers instead.
+        (Some(Taker::Socket(bound)), Some(_)) => {
+            let text = format!("a program listens on {bound} there, which is not the one that was asked for");
+            steps.push(Step::note(About::Listener, text));
+        }
+        _ => {}
     }
-    if let (Some(taker), Some(port)) = (taker, case.opening.port()) {
-        steps.push(listener_step(case, taker, port));
-    }
-    let unlinked = matches!(path.route, Route::Eni(_)) && case.to.as_ref().is_some_and(|to| !to.linked);
     if no_probe.is_none() {
         // No route leads to an ENI that is not linked: its address is as nobody's.
-        foreseen = if unlinked { Some(Outcome::TimedOut) } else { foresee(&path, case.opening, taker) };
+        let unlinked = way.route().is_some_and(|route| is_unlinked(case, route));
+        foreseen = if unlinked { Some(Outcome::TimedOut) } else { way.foresee(case.opening, taker) };
     }
     Verdict { steps, foreseen, no_probe }
 }
 
+fn is_unlinked(case: &Case, route: &Route) -> bool {
+    let Route::Eni(id) = route else { return false };
+    match case.sender.sites.by_eni.get(id) {
+        Some(site) => !site.linked,
+        None => case.to.as_ref().is_some_and(|to| !to.linked),
+    }
+}
+
 /// What is wrong with the sender, if anything is.
 fn sender_step(from: &End) -> Option<Step> {
-    if from.holder.1.is_some() && from.linked {
+    if from.holder.1.is_some() && from.linked && from.attached {
         return None;
     }
     Some(not_attached(About::From, from))
@@ -133,6 +172,10 @@ fn not_attached(about: About, end: &End) -> Step {
     let why = end.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let status = end.status.as_str();
     match end.holder.1 {
+        Some(_) if end.linked => {
+            let text = format!("{} is {status}, and not all its containers are on their bridge yet{why}", end.called());
+            Step::fails(about, Code::BadStateAttachment, text)
+        }
         Some(_) => {
             let text = format!(
                 "{} is {status}, and its network interface {} is not linked yet{why}",
@@ -146,7 +189,7 @@ fn not_attached(about: About, end: &End) -> Step {
 }
 
 fn to_step(to: &End) -> Option<Step> {
-    if to.status == TaskStatus::Stopped || !to.linked {
+    if to.status == TaskStatus::Stopped || !to.linked || !to.attached {
         return Some(not_attached(About::To, to));
     }
     let health = match to.health.as_str() {
@@ -185,7 +228,11 @@ fn route_step(case: &Case, route: &Route) -> Step {
             About::Route,
             format!("{address} is inside the task itself: over loopback, which nothing filters"),
         ),
-        Route::Eni(eni) => Step::passes(About::Route, format!("{address} is {eni}, local to the VPC {}", vpc.cidr)),
+        Route::Eni(eni) => {
+            let whose = case.sender.sites.by_eni.get(eni);
+            let whose = whose.map(|site| format!(" of container instance {}", site.called)).unwrap_or_default();
+            Step::passes(About::Route, format!("{address} is {eni}{whose}, local to the VPC {}", vpc.cidr))
+        }
         Route::Router { serves: true } => {
             Step::passes(About::Route, format!("{address} is the VPC's own, which no security group shuts"))
         }
@@ -207,7 +254,7 @@ fn route_step(case: &Case, route: &Route) -> Step {
     }
 }
 
-fn rules_step(case: &Case, way: Way, own: &End, judgement: &Judgement) -> Step {
+fn rules_step(case: &Case, way: Way, (own, end): (&Eni, Option<&End>), judgement: &Judgement) -> Step {
     let record: &StackRecord = &case.sender.record;
     let about = match way {
         Way::Egress => About::Egress,
@@ -227,7 +274,7 @@ fn rules_step(case: &Case, way: Way, own: &End, judgement: &Judgement) -> Step {
             Step::passes(about, text)
         }
         Judgement::Refused { near } => {
-            let names: Vec<String> = own.eni.groups.iter().map(|id| format!("`{}`", group_name(record, id))).collect();
+            let names: Vec<String> = own.groups.iter().map(|id| format!("`{}`", group_name(record, id))).collect();
             let peer = match (way, &case.to) {
                 (Way::Egress, Some(to)) => format!("to {} ({})", case.address, groups_of(record, to)),
                 (Way::Egress, None) => format!("to {}", case.address),
@@ -238,7 +285,7 @@ fn rules_step(case: &Case, way: Way, own: &End, judgement: &Judgement) -> Step {
                 }
             };
             let rules = case.sender.ruleset.as_ref().map(|ruleset| {
-                let groups = own.eni.groups.iter().filter_map(|id| ruleset.groups.get(id));
+                let groups = own.groups.iter().filter_map(|id| ruleset.groups.get(id));
                 groups.map(|g| if way == Way::Egress { g.egress.len() } else { g.ingress.len() }).sum::<usize>()
             });
             let (code, mut text) = match rules {
@@ -262,12 +309,9 @@ fn rules_step(case: &Case, way: Way, own: &End, judgement: &Judgement) -> Step {
                 (Way::Egress, None) => None,
             };
             let peer = peer.unwrap_or_else(|| format!("{}/32", case.address));
-            let remedy = wording::remedy(record, way, own, &peer, case.opening, &case.sender.end);
-            let components = own
-                .eni
-                .groups
-                .iter()
-                .map(|id| Component { id: id.to_string(), name: group_name(record, id).to_owned() });
+            let remedy = wording::remedy(record, way, (own, end), &peer, case.opening, &case.sender.end);
+            let components =
+                own.groups.iter().map(|id| Component { id: id.to_string(), name: group_name(record, id).to_owned() });
             Step { security_groups: components.collect(), ..Step::fails(about, code, text).with_remedy(remedy) }
         }
     }
@@ -279,7 +323,7 @@ fn groups_of(record: &StackRecord, end: &End) -> String {
 }
 
 fn first_group(record: &StackRecord, end: &End) -> Option<String> {
-    end.eni.groups.first().map(|id| group_name(record, id).to_owned())
+    wording::group_for(record, &end.eni, Some(&end.service)).map(str::to_owned)
 }
 
 fn listener_step(case: &Case, taker: &Taker, port: u16) -> Step {
@@ -292,12 +336,18 @@ fn listener_step(case: &Case, taker: &Taker, port: u16) -> Step {
             Step::fails(About::Listener, Code::ListenerQueueFull, text)
         }
         Taker::LoopbackOnly(bound) => {
-            let text = format!("a program listens on {} alone, which only the task itself reaches", list(bound));
+            let itself = match case.to.as_ref().map(|to| to.mode) {
+                Some(NetworkMode::Bridge) => "container",
+                Some(NetworkMode::Host) => "container instance",
+                _ => "task",
+            };
+            let text = format!("a program listens on {} alone, which only the {itself} itself reaches", list(bound));
             Step::fails(About::Listener, Code::ListenerOnLoopbackOnly, text)
                 .with_remedy(format!("let it listen on 0.0.0.0:{port}"))
         }
         Taker::Elsewhere(bound) => {
-            let text = format!("a program listens on {}, which is not {}:{port}", list(bound), case.address);
+            let address = case.sockets().map_or(case.address, |(_, place)| place.address);
+            let text = format!("a program listens on {}, which is not {address}:{port}", list(bound));
             Step::fails(About::Listener, Code::ListenerOnOtherAddress, text)
                 .with_remedy(format!("let it listen on 0.0.0.0:{port}"))
         }
@@ -319,7 +369,7 @@ fn listener_step(case: &Case, taker: &Taker, port: u16) -> Step {
             };
             let text = format!("nothing listens on {protocol}/{port}: {others}{mapped}");
             let step = Step::fails(About::Listener, Code::NoListener, text);
-            match port_meant(case, taker) {
+            match port_meant(case, Some(taker), port) {
                 Some(meant) => step.with_remedy(format!("did you mean port {meant}?")),
                 None => step,
             }
@@ -328,8 +378,8 @@ fn listener_step(case: &Case, taker: &Taker, port: u16) -> Step {
 }
 
 /// Where nobody listens on a port that is not mapped: the one that is mapped and listened to.
-fn port_meant(case: &Case, taker: &Taker) -> Option<u16> {
-    let (Taker::Nobody(listening), Some(port), Some(to)) = (taker, case.opening.port(), &case.to) else { return None };
+fn port_meant(case: &Case, taker: Option<&Taker>, port: u16) -> Option<u16> {
+    let (Some(Taker::Nobody(listening)), Some(to)) = (taker, &case.to) else { return None };
     let protocol = match case.opening {
         Opening::Udp(_) => TransportProtocol::Udp,
         _ => TransportProtocol::Tcp,

@@ -1,10 +1,12 @@
 //! Rules, and what would have to be added, in the stack file's own words. Pure.
 
-use netmodes::ids::GroupId;
+use netmodes::ids::{GroupId, NetworkMode};
 use netmodes::reach::path::Opening;
 use netmodes::security::group::{Peer, PortRange, Rule, Traffic};
+use netmodes::vpc::eni::Eni;
 
 use super::question::End;
+use crate::spec::ids::ServiceName;
 use crate::spec::task_definition::TransportProtocol;
 use crate::store::state::StackRecord;
 
@@ -85,11 +87,42 @@ fn narrowest(opening: Opening) -> String {
     }
 }
 
-/// What to add for `own` end to let the packet pass, the other end being `peer`: a group's or service's name, or a block.
-pub(super) fn remedy(record: &StackRecord, way: Way, own: &End, peer: &str, opening: Opening, caller: &End) -> String {
-    let Some(group) = own.eni.groups.first().map(|id| group_name(record, id)) else {
-        return format!("give service `{}` `securityGroups`", own.service);
+/// The group of an ENI that a rule for a service is best added to: on an instance the service's own before others'.
+pub(super) fn group_for<'a>(record: &'a StackRecord, eni: &'a Eni, service: Option<&ServiceName>) -> Option<&'a str> {
+    let names = || eni.groups.iter().map(|id| group_name(record, id));
+    let of_service = service.and_then(|service| record.spec.services.get(service));
+    let is_its =
+        |name: &&str| of_service.is_some_and(|s| s.security_groups.iter().any(|group| group.as_str() == *name));
+    names().find(is_its).or_else(|| names().next())
+}
+
+/// What to add for `own` ENI, which is that of task `end` or of its instance, to let the packet pass, the other end being
+/// `peer`: a group's or service's name, or a block.
+pub(super) fn remedy(
+    record: &StackRecord,
+    way: Way,
+    (own, end): (&Eni, Option<&End>),
+    peer: &str,
+    opening: Opening,
+    caller: &End,
+) -> String {
+    let group = group_for(record, own, end.map(|end| &end.service));
+    let (Some(group), Some(end)) = (group, end) else {
+        return match group {
+            Some(group) => {
+                let peer = if peer == group { "self" } else { peer };
+                let rule = format!("{{ {}, {}: {peer} }}", narrowest(opening), way.peer_key());
+                format!("add to `securityGroups.{group}.{}`: `{rule}`", way.word())
+            }
+            None => match end {
+                Some(end) if end.mode == NetworkMode::Awsvpc => {
+                    format!("give service `{}` `securityGroups`", end.service)
+                }
+                _ => "give the container instance `securityGroups`".to_owned(),
+            },
+        };
     };
+    let own = end;
     let peer = if peer == group { "self" } else { peer };
     let rule = format!("{{ {}, {}: {peer} }}", narrowest(opening), way.peer_key());
     // A group that bears a service's name is the one that the service got by itself: no file can add a rule to it.
@@ -110,9 +143,7 @@ pub(super) fn remedy(record: &StackRecord, way: Way, own: &End, peer: &str, open
                 narrowest(opening)
             )
         }
-        Some((port, protocol))
-            if own.definition.port_mappings().any(|m| (m.container_port, m.protocol) == (port, protocol)) =>
-        {
+        Some((port, protocol)) if maps(own, port, protocol) => {
             format!("{own_group}: {connect}")
         }
         Some((port, protocol)) => {
@@ -123,6 +154,14 @@ pub(super) fn remedy(record: &StackRecord, way: Way, own: &End, peer: &str, open
             )
         }
         None => format!("{own_group}: give it `securityGroups` with an ingress rule `{rule}`"),
+    }
+}
+
+/// Whether a port at which the task is reached is one that it maps.
+fn maps(end: &End, port: u16, protocol: TransportProtocol) -> bool {
+    match end.mode {
+        NetworkMode::Bridge => end.bindings.iter().any(|b| b.ports().any(|bound| bound == (protocol, port))),
+        _ => end.definition.port_mappings().any(|m| (m.container_port, m.protocol) == (port, protocol)),
     }
 }
 

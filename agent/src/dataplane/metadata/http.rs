@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -37,6 +39,8 @@ use super::reply::{self, Reply};
 const READ_TIME: Duration = Duration::from_secs(5);
 /// For what was sent to be taken; that of ECS's agent.
 const WRITE_MILLISECONDS: u32 = 5_000;
+/// For the agent to have seen a container that asks in its first moment, which takes it some milliseconds.
+const SEEN_TIME: Duration = Duration::from_secs(1);
 /// A request's headers, all together.
 const HEADER_BYTES: usize = 16 << 10;
 /// A request's body.
@@ -59,7 +63,9 @@ pub(super) enum Api {
 #[derive(Debug)]
 pub(super) struct Serving {
     /// What is served; none before the first document.
-    pub(super) index: ArcSwapOption<Index>,
+    index: ArcSwapOption<Index>,
+    /// Told of each change of `index`.
+    loaded: Notify,
     /// Where the agent listens.
     pub(super) dir: PathBuf,
     throttle: Throttle,
@@ -89,7 +95,37 @@ impl Drop for Open {
 impl Serving {
     /// Nothing yet.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { index: ArcSwapOption::empty(), dir, throttle: Throttle::default(), open: Mutex::default() }
+        let (index, loaded) = (ArcSwapOption::empty(), Notify::new());
+        Self { index, loaded, dir, throttle: Throttle::default(), open: Mutex::default() }
+    }
+
+    /// Serves `index` from now on.
+    pub(super) fn load(&self, index: Index) {
+        self.index.store(Some(Arc::new(index)));
+        self.loaded.notify_waiters();
+    }
+
+    /// What is served now.
+    pub(super) fn index(&self) -> Option<Arc<Index>> {
+        self.index.load_full()
+    }
+
+    /// What is served once the container that asks is seen in it; after [`SEEN_TIME`] whatever is served then.
+    ///
+    /// A container runs before the agent knows Docker's id of it, and programs read that id first of all, and once.
+    async fn index_with(&self, id: &str, source: IpAddr) -> Option<Arc<Index>> {
+        let seen = async {
+            loop {
+                let mut loaded = pin!(self.loaded.notified());
+                loaded.as_mut().enable();
+                let index = self.index();
+                if index.as_ref().is_none_or(|index| !index.is_unseen(id, source)) {
+                    return index;
+                }
+                loaded.await;
+            }
+        };
+        timeout(SEEN_TIME, seen).await.unwrap_or_else(|_| self.index())
     }
 
     /// Room for a connection from `peer`; none when it, or all together, have too many.
@@ -130,9 +166,8 @@ pub(super) async fn converse(stream: TcpStream, open: Open, api: Api) {
 }
 
 async fn respond(serving: &Serving, api: Api, source: IpAddr, request: Request<Incoming>) -> Reply {
-    let index = serving.index.load_full();
     // There is no socket before there is a document.
-    let Some(index) = index else { return reply::not_found() };
+    let Some(mut index) = serving.index() else { return reply::not_found() };
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path(), head.uri.query());
     if api == Api::Introspection {
@@ -155,6 +190,12 @@ async fn respond(serving: &Serving, api: Api, source: IpAddr, request: Request<I
         // What is not read is not waited for: hyper drops a short rest and hangs up on a long one.
         _ => Bytes::new(),
     };
+    if let Asked::Container(_, id) | Asked::Task(_, id, _) | Asked::ContainerStats(_, id) | Asked::TaskStats(_, id) =
+        asked
+        && let Some(later) = serving.index_with(id, source).await
+    {
+        index = later;
+    }
     let now = Timestamp::now();
     let request = answer::Request { method: &head.method, asked, body: &body, source, now };
     let (question, then) = match answer::answer(&index, request) {

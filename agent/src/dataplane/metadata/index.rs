@@ -73,6 +73,11 @@ impl Index {
         task.document.containers.iter().find(|container| container.name == *name).map(|container| (task, container))
     }
 
+    /// Whether the container that an endpoint id stands for is not known to be there, though it may ask.
+    pub(super) fn is_unseen(&self, id: &str, source: IpAddr) -> bool {
+        self.container(id, source).is_some_and(|(_, container)| container.docker_id.is_empty())
+    }
+
     /// The credentials that an id stands for, if `source` may ask for them.
     pub(super) fn credentials(&self, id: &str, source: IpAddr) -> Option<&FrontCredentials> {
         let task = self.credentials.get(id).and_then(|place| self.front.tasks.get(*place))?;

@@ -157,7 +157,7 @@ impl Loader {
         let introspection = front.introspection.iter().flat_map(|of| of.listen.iter());
         let wanted: BTreeSet<_> = tasks.chain(introspection.map(|address| (*address, Api::Introspection))).collect();
         let index = Index::new(front).map_err(|source| LoadError::Front { file, source })?;
-        self.serving.index.store(Some(Arc::new(index)));
+        self.serving.load(index);
         match self.sockets.listen(wanted).await {
             Ok(()) => Ok(generation),
             Err(failed) => {
@@ -169,7 +169,7 @@ impl Loader {
 
     fn status(&self) -> Status {
         Status {
-            generation: self.serving.index.load().as_ref().map(|index| index.front.generation),
+            generation: self.serving.index().map(|index| index.front.generation),
             listening: self.sockets.addresses(),
             problem: self.problem.clone(),
         }

@@ -132,7 +132,7 @@ fn is_welcome(serving: &Serving, api: Api, stream: &TcpStream, peer: SocketAddr)
     if api == Api::Tasks {
         return true;
     }
-    let index = serving.index.load();
+    let index = serving.index();
     let introspection = index.as_ref().and_then(|index| index.front.introspection.as_ref());
     let source = peer.ip().to_canonical();
     let is_own = stream.local_addr().is_ok_and(|own| own.ip().to_canonical() == source);

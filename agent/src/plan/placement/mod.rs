@@ -27,7 +27,7 @@ pub use daemon::{DaemonTargets, daemon_targets};
 pub use evict::{Placed, evict_order};
 pub use refusal::{Refusal, Shortage};
 pub use requirements::{MOST_RESERVED_PORTS, RESERVED_PORTS, is_eligible};
-pub use wish::wish_of;
+pub use wish::{resources_of, wish_of};
 
 /// The version of the container agent that `agentVersion` of a constraint is compared with: no instance here has one of
 /// its own, so each passes for the one that the reference was read from.

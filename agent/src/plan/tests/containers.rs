@@ -15,7 +15,7 @@ use crate::spec::ids::ContainerName;
 use crate::spec::service::LaunchType;
 use crate::spec::task_definition::*;
 use crate::spec::volume::*;
-use crate::store::state::{Task, TaskStatus};
+use crate::store::task::{Task, TaskStatus};
 
 /// A world with one task of a service that has these containers and this around them.
 fn world_of(containers: Vec<ContainerDefinition>, edit: impl FnOnce(&mut TaskDefinition)) -> (World, Task) {
@@ -29,9 +29,10 @@ fn world_of(containers: Vec<ContainerDefinition>, edit: impl FnOnce(&mut TaskDef
 }
 
 fn told(world: &World, task: &Task, launch_type: LaunchType, container: &str) -> ContainerSpec {
+    let task = &Task { launch_type, ..task.clone() };
     let record = &world.state.stack(&stack_name()).unwrap().record;
     let definition = task.definition.container(&ContainerName::new(container)).unwrap();
-    app(&stack_name(), record, task, launch_type, definition, "ecsnet:1", &world.setting)
+    app(&stack_name(), record, task, definition, "ecsnet:1", &world.setting)
 }
 
 /// What Docker is told of a container `app` alone in its task, in a cgroup of its own.
@@ -126,7 +127,8 @@ fn of_two_variables_with_a_name_the_later_one_counts_and_a_secret_is_only_named(
         secrets: vec![Secret { name: "AWS_REGION".into(), value_from: "/region".into() }],
         ..container("app", "a:1")
     };
-    let spec = alone(definition, nothing);
+    let mut spec = alone(definition, nothing);
+    spec.environment.retain(|(name, _)| !name.starts_with("ECS_"));
     assert_eq!(spec.environment, [pair("A", "own"), pair("B", "file"), pair("AWS_EXECUTION_ENV", "AWS_ECS_EC2")]);
     assert_eq!(spec.secrets, [pair("AWS_REGION", "/region")]);
 }

@@ -4,10 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::simulation::stack_name;
-use crate::spec::ids::ServiceName;
-use crate::spec::service::{CircuitBreaker, DeploymentConfiguration, Discovery, LaunchType, RoutingPolicy, Service};
+use crate::spec::ids::{NetworkMode, ServiceName};
+use crate::spec::placement::Placement;
+use crate::spec::service::{
+    CircuitBreaker, DeploymentConfiguration, Discovery, LaunchType, RecordType, RoutingPolicy, SchedulingStrategy,
+    Service,
+};
 use crate::spec::stack::{Stack, Subnet, Vpc};
-use crate::spec::task_definition::{Condition, ContainerDefinition, Dependency, HealthCheck, TaskDefinition};
+use crate::spec::task_definition::{
+    Condition, ContainerDefinition, Dependency, HealthCheck, PortMapping, TaskDefinition, TransportProtocol,
+};
 
 pub(crate) fn container(name: &str, image: &str) -> ContainerDefinition {
     ContainerDefinition {
@@ -49,6 +55,12 @@ pub(crate) fn container(name: &str, image: &str) -> ContainerDefinition {
         max_swap: None,
         swappiness: None,
         log_options: BTreeMap::new(),
+        links: Vec::new(),
+        hostname: None,
+        extra_hosts: Vec::new(),
+        dns_servers: Vec::new(),
+        dns_search_domains: Vec::new(),
+        disable_networking: false,
         stub: false,
     }
 }
@@ -80,18 +92,55 @@ pub(crate) fn service(name: &str, count: u32, containers: Vec<ContainerDefinitio
             memory: None,
             container_definitions: containers,
             volumes: Vec::new(),
+            task_role_arn: None,
             pid_mode: None,
             ipc_mode: None,
         },
         network_mode: crate::spec::ids::NetworkMode::Awsvpc,
         desired_count: count,
         launch_type: LaunchType::Fargate,
+        on_instances: false,
         security_groups: vec![crate::spec::ids::GroupName::new("default")],
         subnets: vec![crate::spec::ids::SubnetName::new("a"), crate::spec::ids::SubnetName::new("b")],
-        discovery: Some(Discovery { name: name.into(), ttl: 10, routing_policy: RoutingPolicy::Multivalue }),
+        discovery: Some(Discovery {
+            name: name.into(),
+            ttl: 10,
+            routing_policy: RoutingPolicy::Multivalue,
+            record: RecordType::A,
+        }),
+        scheduling_strategy: SchedulingStrategy::Replica,
+        placement: Placement::default(),
         deployment_configuration: DeploymentConfiguration::default(),
         health_check_grace_period_seconds: 0,
     }
+}
+
+/// A container that serves a port, at that port of its instance or at any.
+pub(crate) fn serving(name: &str, container_port: u16, host_port: Option<u16>) -> ContainerDefinition {
+    let mapping = PortMapping {
+        container_port,
+        last_container_port: None,
+        host_port,
+        protocol: TransportProtocol::Tcp,
+        name: None,
+        app_protocol: None,
+    };
+    ContainerDefinition { port_mappings: vec![mapping], ..container(name, "app:1") }
+}
+
+/// The service in another network mode; its first mapped port is what an SRV record names.
+pub(crate) fn in_mode(mode: NetworkMode, mut service: Service) -> Service {
+    service.network_mode = mode;
+    service.launch_type = LaunchType::Ec2;
+    service.on_instances = true;
+    let mut mapped = service.task_definition.container_definitions.iter().flat_map(|c| {
+        c.port_mappings
+            .iter()
+            .map(|m| RecordType::Srv { container_name: c.name.clone(), container_port: m.container_port })
+    });
+    let record = mapped.next().filter(|_| mode != NetworkMode::None);
+    service.discovery = service.discovery.and_then(|discovery| Some(Discovery { record: record?, ..discovery }));
+    service
 }
 
 pub(crate) fn bounds(mut service: Service, minimum: u32, maximum: u32) -> Service {
@@ -130,6 +179,8 @@ pub(crate) fn stack_in(services: Vec<Service>, a: &str, b: &str) -> Stack {
             internet: false,
             subnets: vec![subnet("a", "us-east-1a", a), subnet("b", "us-east-1b", b)],
         },
+        capacity: None,
+        credentials_profile: None,
         security_groups: BTreeMap::from([(crate::spec::ids::GroupName::new("default"), group)]),
         services: services.into_iter().map(|s| (s.service_name.clone(), s)).collect(),
     }

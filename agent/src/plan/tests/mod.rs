@@ -2,6 +2,7 @@
 
 mod containers;
 pub(crate) mod definitions;
+mod instances;
 mod loops;
 mod network;
 mod services;

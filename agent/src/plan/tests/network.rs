@@ -9,7 +9,7 @@ use crate::plan::step::Step;
 use crate::plan::up;
 use crate::project::security_groups::ruleset;
 use crate::runtime::Health;
-use crate::store::state::TaskStatus;
+use crate::store::task::TaskStatus;
 
 #[test]
 fn a_name_appears_when_its_task_is_healthy_is_flagged_when_not_and_goes_before_the_task() {
@@ -82,7 +82,7 @@ fn a_registry_that_comes_later_is_for_new_tasks() {
 fn an_eni_stays_in_the_filter_until_its_link_is_gone_and_its_flows_go_before_its_lease() {
     let mut world = World::up(&stack(vec![service("web", 1, vec![container("app", "web:1")])]));
     let task = world.live_ids("web")[0].clone();
-    let eni = world.task(&task).eni.id.clone();
+    let eni = world.task(&task).eni().unwrap().id.clone();
     up::scale(&mut world.state, &stack_name(), &crate::spec::ids::ServiceName::new("web"), 0);
     let mut order = Vec::new();
     while world.task(&task).status != TaskStatus::Stopped {

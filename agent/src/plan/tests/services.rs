@@ -11,7 +11,8 @@ use crate::plan::up;
 use crate::runtime::Health;
 use crate::spec::ids::ServiceName;
 use crate::spec::service::Service;
-use crate::store::state::{Rollout, StopCode, TaskStatus};
+use crate::store::state::Rollout;
+use crate::store::task::{StopCode, TaskStatus};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -323,5 +324,6 @@ fn a_scale_in_of_a_service_without_a_registry_needs_no_event_to_go_on() {
     quiet.discovery = None;
     let mut world = World::up(&stack(vec![quiet]));
     scale(&mut world, 1);
-    assert_eq!(world.plan().steps.iter().map(|s| s.kind()).collect::<Vec<_>>(), ["StopContainer"]);
+    let kinds: Vec<_> = world.plan().steps.iter().map(|s| s.kind()).collect();
+    assert_eq!(kinds, ["PublishFront", "StopContainer"], "no zone is waited for");
 }

@@ -72,7 +72,7 @@ fn every_container_shows_the_tasks_interface_and_no_port_binding_and_the_pause_i
             container["networkInterfaces"],
             json!([{
                 "attachmentId": task["attachments"][0]["id"],
-                "privateIpv4Address": world.task(&id).eni.primary_address(),
+                "privateIpv4Address": world.task(&id).eni().unwrap().primary_address(),
             }])
         );
     }
@@ -290,8 +290,12 @@ fn an_eni_reads_as_ec2_describes_the_one_of_a_task() {
     let world = web();
     let id = world.live_ids("web")[0].clone();
     let task = world.task(&id);
-    let (eni, _) = inspect::describe(&lens(&world), "eni", task.eni.id.as_str()).unwrap();
-    let description = format!("arn:aws:ecs:us-east-1:{}:attachment/{}", crate::spec::ids::ACCOUNT, task.attachment);
+    let (eni, _) = inspect::describe(&lens(&world), "eni", task.eni().unwrap().id.as_str()).unwrap();
+    let description = format!(
+        "arn:aws:ecs:us-east-1:{}:attachment/{}",
+        crate::spec::ids::ACCOUNT,
+        task.attached().unwrap().attachment
+    );
     assert_eq!(eni["Description"], description);
     assert_eq!(
         (&eni["RequesterManaged"], &eni["Status"], &eni["InterfaceType"]),

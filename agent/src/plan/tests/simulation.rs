@@ -5,20 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use netmodes::bridge::{AttachmentId, PublishedPort};
 use netmodes::ids::EniId;
 use netmodes::security::group::Ruleset;
 use netmodes::vpc::router::Router;
 
-use crate::observe::{HolderId, Observed, ObservedNetwork};
+use crate::observe::{HolderId, Observed};
 use crate::plan::ids::Ids;
-use crate::plan::step::Step;
+use crate::plan::step::{FrontPlace, Step};
 use crate::plan::{Plan, Setting, check, plan, up};
+use crate::project::ports::published_ports;
 use crate::project::zone::Zone;
 use crate::runtime::cgroup::{Cgroups, Driver};
 use crate::runtime::{ContainerId, ContainerSpec, ContainerState, Health, ObservedContainer, labels};
 use crate::spec::ids::{StackName, TaskId};
+use crate::spec::service::SchedulingStrategy;
 use crate::spec::stack::Stack;
-use crate::store::state::{ServiceState, State, Task, TaskStatus};
+use crate::spec::task_definition::TransportProtocol;
+use crate::store::instance::Instance;
+use crate::store::state::{ServiceState, State};
+use crate::store::task::{Task, TaskStatus};
 
 /// What is in a VPC's namespace.
 #[derive(Debug, Default, Clone)]
@@ -26,6 +32,13 @@ pub(crate) struct Namespace {
     router: Option<Router>,
     filter: Option<Ruleset>,
     links: BTreeMap<EniId, HolderId>,
+}
+
+/// What is in a container instance's netns.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct InstanceNetns {
+    pub(crate) ports: BTreeSet<PublishedPort>,
+    pub(crate) attachments: BTreeMap<AttachmentId, HolderId>,
 }
 
 /// A machine, the agent's memory of it, and the agent's state.
@@ -39,6 +52,10 @@ pub(crate) struct World {
     pub(crate) containers: BTreeMap<String, ObservedContainer>,
     /// VPC namespaces that are there.
     pub(crate) namespaces: BTreeMap<HolderId, Namespace>,
+    /// Container instances whose bridge stands.
+    pub(crate) bridges: BTreeMap<HolderId, InstanceNetns>,
+    /// Ports that another process of every instance has.
+    pub(crate) busy_ports: BTreeSet<(TransportProtocol, u16)>,
     /// What resolvers serve, by their run.
     pub(crate) served: BTreeMap<HolderId, Zone>,
     /// Whether routers fail to be built.
@@ -77,6 +94,8 @@ impl World {
             now: "2026-11-24T12:00:00Z".parse().unwrap(),
             containers: BTreeMap::new(),
             namespaces: BTreeMap::new(),
+            bridges: BTreeMap::new(),
+            busy_ports: BTreeSet::new(),
             served: BTreeMap::new(),
             unbuildable: false,
             unpullable: BTreeSet::new(),
@@ -101,13 +120,7 @@ impl World {
 
     /// One turn's plan, held against the invariants.
     pub(crate) fn plan(&mut self) -> Plan {
-        for stack in self.state.stacks().keys() {
-            let holder = self.observed.running(&self.setting.vpc_name(stack)).map(|(holder, _)| holder);
-            let network = self.observed.networks.entry(stack.clone()).or_default();
-            if network.holder != holder {
-                *network = ObservedNetwork { holder, ..ObservedNetwork::default() };
-            }
-        }
+        self.observed.drop_stale(&self.state, &self.setting);
         let mut plan = plan(&mut self.state, &self.observed, &self.setting, self.now, &mut self.ids);
         assert_eq!(check::state(&self.state), []);
         assert_eq!(check::plan(&self.state, &self.observed, &self.setting, &plan.steps), []);
@@ -200,6 +213,10 @@ impl World {
     fn lose(&mut self, run: &HolderId) {
         self.namespaces.remove(run);
         self.served.remove(run);
+        self.bridges.remove(run);
+        for bridge in self.bridges.values_mut() {
+            bridge.attachments.retain(|_, to| to != run);
+        }
         for namespace in self.namespaces.values_mut() {
             namespace.links.retain(|_, to| to != run);
         }
@@ -259,7 +276,12 @@ impl World {
                 self.start(&spec);
                 self.namespaces.insert(self.holder(&spec.name), Namespace::default());
             }
-            Step::HoldTask { spec, .. } | Step::StartResolver { spec, .. } => self.start(&spec),
+            Step::HoldTask { spec, .. }
+            | Step::StartResolver { spec, .. }
+            | Step::HoldInstance { spec }
+            | Step::StartFront { spec, .. } => {
+                self.start(&spec);
+            }
             Step::ApplyFilter { stack, vpc, ruleset } => {
                 let holder = self.holder(&vpc);
                 let namespace = self.namespaces.get_mut(&holder).unwrap();
@@ -280,6 +302,14 @@ impl World {
                 self.served.insert(run.clone(), *zone.clone());
                 self.observed.networks.get_mut(&stack).unwrap().zone = Some((run, *zone));
             }
+            Step::PublishFront { stack, place, server, front } => {
+                let run = self.holder(&server);
+                let answered = Some((run, *front));
+                match place {
+                    FrontPlace::Vpc => self.observed.networks.get_mut(&stack).unwrap().front = answered,
+                    FrontPlace::Instance(id) => self.observed.instances.get_mut(&id).unwrap().front = answered,
+                }
+            }
             Step::LinkEni { stack, vpc, holder, eni } => {
                 let (vpc, owner) = (self.holder(&vpc), self.holder(&holder));
                 let namespace = self.namespaces.get_mut(&vpc).unwrap();
@@ -293,8 +323,39 @@ impl World {
                 self.namespaces.get_mut(&holder).unwrap().links.remove(&eni);
                 self.observed.networks.get_mut(&stack).unwrap().links.insert(eni, None);
             }
-            Step::ForgetFlows { task, .. } => {
-                self.observed.forgotten.insert(task);
+            Step::ForgetFlows { eni, .. } => {
+                self.observed.forgotten.insert(eni);
+            }
+            Step::BuildBridge { instance, holder } => {
+                let holder = self.holder(&holder);
+                self.bridges.entry(holder).or_default();
+                self.observed.instances.get_mut(&instance).unwrap().bridged = true;
+            }
+            Step::AttachContainer { instance, holder, pause, attachment } => {
+                let (holder, owner) = (self.holder(&holder), self.holder(&pause));
+                let bridge = self.bridges.get_mut(&holder).expect("a container before its bridge");
+                bridge.attachments.insert(attachment.id.clone(), owner.clone());
+                let seen = self.observed.instances.get_mut(&instance).unwrap();
+                seen.attachments.insert(attachment.id, Some(owner));
+            }
+            Step::PublishPorts { instance, holder, ports } => {
+                let holder = self.holder(&holder);
+                let bridge = self.bridges.get_mut(&holder).expect("ports before their bridge");
+                let is_busy = |p: &PublishedPort| self.busy_ports.contains(&(p.protocol.into(), p.host_port));
+                bridge.ports = ports.iter().filter(|p| !is_busy(p)).copied().collect();
+                let busy = ports.iter().filter(|p| is_busy(p)).map(|p| (p.protocol.into(), p.host_port));
+                let seen = self.observed.instances.get_mut(&instance).unwrap();
+                seen.busy_ports.extend(busy);
+                seen.ports = Some(bridge.ports.clone());
+            }
+            Step::DetachContainer { instance, holder, attachment } => {
+                let holder = self.holder(&holder);
+                let bridge = self.bridges.get_mut(&holder).unwrap();
+                let left = bridge.ports.iter().find(|port| port.container_address == attachment.address);
+                assert_eq!(left, None, "a port leads to a container that goes");
+                bridge.attachments.remove(&attachment.id);
+                let seen = self.observed.instances.get_mut(&instance).unwrap();
+                seen.attachments.insert(attachment.id, None);
             }
             Step::PullImage { stack, task, container, image } => {
                 if self.unpullable.contains(&image) {
@@ -309,10 +370,8 @@ impl World {
                 }
             }
             Step::StartContainer { stack, task, spec, .. } => {
-                let record = &self.state.stack(&stack).unwrap().tasks[&task];
-                let vpc = self.holder(&self.setting.vpc_name(&stack));
-                let pause = self.holder(&self.setting.pause_name(&stack, &task));
-                assert_eq!(self.namespaces[&vpc].links.get(&record.eni.id), Some(&pause), "an app without its link");
+                let record = self.state.stack(&stack).unwrap().tasks[&task].clone();
+                self.assert_linked(&record);
                 self.start(&spec);
             }
             Step::StopContainer { name, .. } => self.end(&name, 143),
@@ -325,6 +384,33 @@ impl World {
                 self.state.remove_stack(&stack);
             }
         }
+    }
+
+    /// The task has all of its network: in the VPC, on its instance's bridge, with its ports.
+    fn assert_linked(&self, task: &Task) {
+        let stack = stack_name();
+        let vpc = self.holder(&self.setting.vpc_name(&stack));
+        if let Some(eni) = task.eni() {
+            let pause = self.holder(&self.setting.pause_name(&stack, &task.id));
+            assert_eq!(self.namespaces[&vpc].links.get(&eni.id), Some(&pause), "{} without its link", task.id);
+        }
+        let Some(id) = &task.instance else { return };
+        let holder = self.holder(&self.setting.instance_name(&stack, id));
+        let instance = &self.state.stack(&stack).unwrap().instances[id];
+        assert_eq!(self.namespaces[&vpc].links.get(&instance.network.eni.id), Some(&holder), "{id} without its link");
+        let bridge = &self.bridges[&holder];
+        for (name, attachment) in task.attachments() {
+            let pause = self.holder(&self.setting.container_pause_name(&stack, &task.id, name));
+            assert_eq!(bridge.attachments.get(&attachment.id), Some(&pause), "{name} of {} is off its bridge", task.id);
+        }
+        for port in published_ports(task) {
+            assert!(bridge.ports.contains(&port), "{port:?} of {} is not published", task.id);
+        }
+    }
+
+    /// The container instances, in the order of their ids.
+    pub(crate) fn container_instances(&self) -> Vec<&Instance> {
+        self.state.stack(&stack_name()).unwrap().instances.values().collect()
     }
 
     pub(crate) fn service(&self, name: &str) -> &ServiceState {
@@ -378,23 +464,32 @@ impl World {
         let vpc = self.holder(&self.setting.vpc_name(&stack_name()));
         let resolver = self.holder(&self.setting.resolver_name(&stack_name()));
         assert!(self.served.contains_key(&resolver));
-        let mut expected = 2;
+        let mut expected = 2 + 2 * stack.instances.len();
+        let mut linked = stack.instances.len();
+        for instance in stack.instances.values() {
+            assert!(instance.is_connected(), "{} is not connected", instance.id);
+        }
         for (name, service) in &stack.services {
             let live = self.live(name.as_str());
-            assert_eq!(live.len(), service.desired_count as usize, "tasks of {name}");
+            if service.primary().unwrap().service.scheduling_strategy == SchedulingStrategy::Replica {
+                assert_eq!(live.len(), service.desired_count as usize, "tasks of {name}");
+            }
             assert!(service.steady, "{name} is not steady: {:?}", service.events);
             for task in live {
                 assert_eq!(task.status, TaskStatus::Running);
-                let pause = self.holder(&self.setting.pause_name(&stack_name(), &task.id));
-                assert_eq!(self.namespaces[&vpc].links.get(&task.eni.id), Some(&pause));
+                self.assert_linked(task);
                 let served = self.instances(name.as_str());
                 assert_eq!(served.contains_key(task.id.as_str()), task.registers, "{name} in the zone");
-                expected += 1 + task.definition.container_definitions.len();
+                let holders = self.setting.holders_of(&stack_name(), task).len();
+                expected += holders + task.definition.container_definitions.len();
+                linked += usize::from(task.eni().is_some());
             }
         }
-        assert_eq!(self.containers.len(), expected);
-        let linked = stack.tasks.values().filter(|t| t.status != TaskStatus::Stopped).count();
+        assert_eq!(self.containers.len(), expected, "{:?}", self.containers.keys());
         assert_eq!(self.namespaces[&vpc].links.len(), linked);
         assert_eq!(self.namespaces[&vpc].filter.as_ref().unwrap().enis.len(), linked);
+        let published: usize = self.bridges.values().map(|b| b.ports.len()).sum();
+        let wanted: usize = stack.tasks.values().filter(|t| t.is_wanted()).map(|t| published_ports(t).count()).sum();
+        assert_eq!(published, wanted);
     }
 }

@@ -11,7 +11,7 @@ use crate::plan::up;
 use crate::runtime::{ContainerState, Health, ObservedContainer, labels};
 use crate::spec::ids::ContainerName;
 use crate::spec::task_definition::{Condition, ContainerDefinition};
-use crate::store::state::{StopCode, Task, TaskStatus};
+use crate::store::task::{StopCode, Task, TaskStatus};
 
 fn helper(name: &str, image: &str) -> ContainerDefinition {
     ContainerDefinition { essential: false, ..container(name, image) }

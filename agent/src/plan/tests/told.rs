@@ -10,9 +10,9 @@ use crate::plan::containers::{app, task_pause};
 use crate::plan::step::Step;
 use crate::plan::up;
 use crate::runtime::{ContainerSpec, Network};
-use crate::spec::service::{LaunchType, Service};
+use crate::spec::service::Service;
 use crate::spec::task_definition::{ContainerDefinition, HealthCheck};
-use crate::store::state::Task;
+use crate::store::task::Task;
 
 /// What Docker is told of the pause and of the one container of a task.
 fn told(service: Service) -> (World, Task, ContainerSpec, ContainerSpec) {
@@ -21,7 +21,7 @@ fn told(service: Service) -> (World, Task, ContainerSpec, ContainerSpec) {
     let record = world.state.stack(&stack_name()).unwrap().record.clone();
     let pause = task_pause(&stack_name(), &record, &task, "own:1", &world.setting);
     let definition = task.definition.container_definitions[0].clone();
-    let app = app(&stack_name(), &record, &task, LaunchType::Fargate, &definition, "ecsnet:1", &world.setting);
+    let app = app(&stack_name(), &record, &task, &definition, "ecsnet:1", &world.setting);
     (world, task, pause, app)
 }
 
@@ -39,7 +39,7 @@ fn a_container_joins_the_pause_which_has_no_network_of_docker_s() {
 #[test]
 fn the_pause_has_the_names_that_all_containers_see() {
     let (_, task, pause, _) = told(service("web", 1, vec![container("app", "web:1")]));
-    let address = task.eni.primary_address().unwrap();
+    let address = task.eni().unwrap().primary_address().unwrap();
     let name = format!("ip-{}.ec2.internal", address.to_string().replace('.', "-"));
     assert_eq!(pause.hostname.as_ref(), Some(&name));
     assert_eq!(pause.extra_hosts, [(name, address)]);

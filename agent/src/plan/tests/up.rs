@@ -4,10 +4,13 @@ use rstest::rstest;
 
 use super::definitions::*;
 use super::simulation::*;
+use crate::control::api::InstanceAction;
+use crate::control::view::Lens;
 use crate::plan::up::{self, Refused};
-use crate::spec::ids::{GroupName, SubnetName};
+use crate::spec::ids::{GroupName, InstanceId, NetworkMode, SubnetName};
 use crate::spec::service::Service;
 use crate::spec::stack::Stack;
+use crate::store::instance::InstanceStatus;
 
 fn web() -> Service {
     service("web", 2, vec![container("app", "web:1")])
@@ -100,4 +103,70 @@ fn a_stack_on_its_way_out_takes_no_up() {
     up::delete(&mut world.state, &stack_name());
     let refused = up::apply(&mut world.state, &stack(vec![web()]), world.now, &mut world.ids).unwrap_err();
     assert_eq!(refused, Refused::Leaving(stack_name()));
+}
+
+#[test]
+fn an_instance_is_drained_stopped_and_started() {
+    let mut world = World::up(&stack(vec![in_mode(NetworkMode::Bridge, web())]));
+    let id = world.container_instances()[0].id.clone();
+    let seen = |world: &World| {
+        let instance = &world.state.stack(&stack_name()).unwrap().instances[&id];
+        (instance.status, instance.wanted)
+    };
+    for (action, status, wanted) in [
+        (InstanceAction::Drain, InstanceStatus::Draining, true),
+        (InstanceAction::Stop, InstanceStatus::Draining, false),
+        (InstanceAction::Start, InstanceStatus::Active, true),
+        (InstanceAction::Stop, InstanceStatus::Active, false),
+    ] {
+        up::change_instance(&mut world.state, &stack_name(), &id, action).unwrap();
+        assert_eq!(seen(&world), (status, wanted), "{action:?}");
+    }
+}
+
+#[test]
+fn an_instance_that_leaves_or_is_unknown_is_left_alone() {
+    let mut world = World::up(&stack(vec![in_mode(NetworkMode::Bridge, web())]));
+    let id = world.container_instances()[0].id.clone();
+    world.state.edit_instance(&stack_name(), &id, |instance| instance.leaving = true);
+    let refused = up::change_instance(&mut world.state, &stack_name(), &id, InstanceAction::Start).unwrap_err();
+    assert_eq!(refused, Refused::InstanceLeaving { stack: stack_name(), instance: id.clone() });
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "container instance {} is on its way out of stack `shop`: another takes its place where one is needed",
+            id.short()
+        )
+    );
+    let nobody = InstanceId::from_bits(0);
+    let refused = up::change_instance(&mut world.state, &stack_name(), &nobody, InstanceAction::Stop).unwrap_err();
+    assert_eq!(refused, Refused::NoInstance { stack: stack_name(), instance: nobody });
+}
+
+#[test]
+fn an_instance_is_named_by_its_id_its_ec2_id_or_its_address() {
+    let world = World::up(&stack(vec![in_mode(NetworkMode::Bridge, web())]));
+    let lens = Lens { state: &world.state, observed: &world.observed, setting: &world.setting };
+    let instances = world.container_instances();
+    for instance in &instances {
+        for name in [
+            instance.id.as_str().to_owned(),
+            instance.id.short().to_owned(),
+            instance.ec2_instance_id.clone(),
+            instance.address().unwrap().to_string(),
+        ] {
+            assert_eq!(lens.find_instance(&name).unwrap(), (stack_name(), instance.id.clone()), "{name}");
+        }
+    }
+    for unknown in ["", "i-0", "10.0.0.250", "zz"] {
+        let error = lens.find_instance(unknown).unwrap_err();
+        assert_eq!((error.message, error.exit_code), (format!("no instance `{unknown}`"), 2));
+        assert!(error.hint.unwrap().contains(instances[0].id.as_str()));
+    }
+    let none = World::up(&stack(vec![web()]));
+    let lens = Lens { state: &none.state, observed: &none.observed, setting: &none.setting };
+    assert_eq!(
+        lens.find_instance("a").unwrap_err().hint.unwrap(),
+        "no stack has a service whose tasks are placed on instances"
+    );
 }

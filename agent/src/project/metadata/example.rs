@@ -35,6 +35,7 @@ pub(crate) fn arn(task: &str) -> String {
 /// `web` (awsvpc, Fargate, in a service, with a role), `lone` (awsvpc, EC2), `batch` (bridge) and `daemon` (host).
 pub(crate) fn front(listen: SocketAddr) -> Front {
     Front {
+        profile: None,
         generation: 1,
         listen: vec![listen],
         request_limit: None,

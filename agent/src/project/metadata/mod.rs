@@ -38,9 +38,28 @@ pub struct Front {
     pub request_limit: Option<RateLimit>,
     /// The tasks that are answered.
     pub tasks: Vec<FrontTask>,
+    /// Whose keys its tasks with a role are given: for who publishes it, and not written.
+    #[serde(skip)]
+    pub profile: Option<String>,
     /// The introspection API of a container instance; a VPC's front has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub introspection: Option<Introspection>,
+}
+
+impl Front {
+    /// The document with these keys for every task that has a role.
+    pub fn with_keys(&self, keys: Option<Keys>) -> Self {
+        let mut front = self.clone();
+        for credentials in front.tasks.iter_mut().filter_map(|task| task.credentials.as_mut()) {
+            credentials.keys.clone_from(&keys);
+        }
+        front
+    }
+
+    /// Whether a container is answered that asks by that endpoint id.
+    pub fn knows(&self, endpoint_id: &str) -> bool {
+        self.tasks.iter().any(|task| task.endpoints.contains_key(endpoint_id))
+    }
 }
 
 /// How many requests a caller has.

@@ -62,12 +62,14 @@ fn network(container: &Field<'_>, name: &str, context: Context) -> Vec<Problem> 
     let mut problems = Vec::new();
     let links = container.get("links").filter(Field::says_something);
     match (&links, mode) {
-        (Some(links), NetworkMode::Host | NetworkMode::None) => {
+        (Some(links), NetworkMode::Host | NetworkMode::None) if !context.overridden => {
             problems.push(links.error(CODE, format!("Links are not supported when networkMode={mode}.")));
         }
         (Some(_), NetworkMode::Bridge) => {
-            let too_many = |link: &Field<'_>| link.as_text().is_some_and(|text| text.matches(':').count() > 1);
-            problems.extend(container.items("links").iter().filter(|link| too_many(link)).map(|link| {
+            let is_malformed = |link: &Field<'_>| {
+                link.as_text().is_some_and(|text| text.matches(':').count() > 1 || text.split(':').any(str::is_empty))
+            };
+            problems.extend(container.items("links").iter().filter(|link| is_malformed(link)).map(|link| {
                 link.error(CODE, format!("Invalid 'links' setting for container '{name}'"))
                     .with_hint("name or name:alias")
             }));
@@ -75,11 +77,12 @@ fn network(container: &Field<'_>, name: &str, context: Context) -> Vec<Problem> 
         _ => {}
     }
     if mode == NetworkMode::None
+        && !context.overridden
         && let Some(mappings) = container.get("portMappings").filter(Field::says_something)
     {
         problems.push(mappings.error(CODE, "Port mappings are not supported when networkMode=none."));
     }
-    if mode == NetworkMode::Host {
+    if mode == NetworkMode::Host && !context.overridden {
         for control in container.items("systemControls") {
             if control.text("namespace").is_some_and(|namespace| namespace.starts_with("net.")) {
                 problems.push(

@@ -4,22 +4,25 @@
 use serde_json::Value;
 
 use super::super::ids::NetworkMode;
+use super::super::placement::{Constraint, EntryError, Strategy};
 use super::super::problem::Problem;
-use super::super::service::LaunchType;
+use super::task_definition::Context;
 use super::wire::Field;
 
 const CODE: &str = "InvalidParameterException";
 
 /// Everything that is wrong with a request, but for what [`super::service`] says of its values.
-pub fn creation(request: &Value, mode: NetworkMode, launch_type: LaunchType) -> Vec<Problem> {
+pub fn creation(request: &Value, context: Context) -> Vec<Problem> {
     let request = Field::root(request);
+    let (mode, runs_on_ec2) = (context.network_mode, !context.runs_on_fargate);
     let mut problems = Vec::new();
     let is_daemon = request.text("schedulingStrategy") == Some("DAEMON");
-    problems.extend(placement(&request, is_daemon));
+    problems.extend(placement(&request, is_daemon, context.runs_on_fargate));
     if is_daemon {
-        problems.extend(daemon(&request));
+        problems.extend(daemon(&request, context.runs_on_fargate));
     }
     if mode != NetworkMode::Awsvpc
+        && !context.overridden
         && let Some(network) = request.get("networkConfiguration").filter(Field::says_something)
     {
         problems.push(
@@ -36,12 +39,14 @@ pub fn creation(request: &Value, mode: NetworkMode, launch_type: LaunchType) -> 
             "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
         ));
     }
-    if launch_type == LaunchType::Ec2
+    if runs_on_ec2
+        && !context.overridden
         && let Some(version) = request.get("platformVersion")
     {
         problems.push(version.error(CODE, "The platform version must be null when specifying an EC2 launch type."));
     }
     if mode == NetworkMode::Awsvpc
+        && !context.overridden
         && let Some(role) = request.get("role")
     {
         problems
@@ -49,7 +54,8 @@ pub fn creation(request: &Value, mode: NetworkMode, launch_type: LaunchType) -> 
     }
     let inner = request.get("networkConfiguration").and_then(|network| network.get("awsvpcConfiguration"));
     if let Some(inner) = inner.filter(|inner| inner.text("assignPublicIp") == Some("ENABLED"))
-        && launch_type == LaunchType::Ec2
+        && runs_on_ec2
+        && !context.overridden
     {
         problems.push(inner.error_at(
             "assignPublicIp",
@@ -73,7 +79,7 @@ pub fn creation(request: &Value, mode: NetworkMode, launch_type: LaunchType) -> 
 }
 
 /// Strategies and constraints (3.5).
-fn placement(request: &Field<'_>, is_daemon: bool) -> Vec<Problem> {
+fn placement(request: &Field<'_>, is_daemon: bool, runs_on_fargate: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     let short = request.get("placement");
     let places =
@@ -88,10 +94,19 @@ fn placement(request: &Field<'_>, is_daemon: bool) -> Vec<Problem> {
         if strategies.len() > 5 {
             problems.push(holder.error_at(strategy_key, CODE, "Maximum number of strategies is 5."));
         }
-        for strategy in strategies {
-            problems.extend(strategy_fault(&strategy));
+        for strategy in &strategies {
+            problems.extend(strategy_fault(strategy));
         }
         let constraints = holder.items(constraint_key);
+        for (key, what, items) in
+            [(strategy_key, "strategies", &strategies), (constraint_key, "constraints", &constraints)]
+        {
+            // The short form may stand in a file whose tasks a flag takes off Fargate.
+            if runs_on_fargate && key != "strategy" && key != "constraints" && !items.is_empty() {
+                let message = format!("Placement {what} are not supported with FARGATE launch type.");
+                problems.push(holder.error_at(key, CODE, message).with_hint("launchType: EC2"));
+            }
+        }
         if constraints.len() > 10 {
             problems.push(holder.error_at(constraint_key, CODE, "Maximum number of constraints is 10."));
         }
@@ -103,37 +118,35 @@ fn placement(request: &Field<'_>, is_daemon: bool) -> Vec<Problem> {
 }
 
 fn strategy_fault(strategy: &Field<'_>) -> Option<Problem> {
-    let field = strategy.text("field").unwrap_or_default();
-    match strategy.text("type")? {
-        "binpack" if !["cpu", "memory", "CPU", "MEMORY"].contains(&field) => Some(
-            strategy.error_at("field", CODE, format!("binpack field '{field}' is invalid")).with_hint("cpu or memory"),
-        ),
-        "binpack" | "spread" | "random" => None,
-        other => Some(
-            strategy
-                .error_at("type", CODE, format!("`{other}` is no placement strategy"))
-                .with_hint("random, spread or binpack"),
-        ),
-    }
+    let error = Strategy::new(strategy.text("type")?, strategy.text("field")).err()?;
+    let key = if matches!(error, EntryError::UnknownStrategy(_)) { "type" } else { "field" };
+    Some(strategy.error_at(key, CODE, error.to_string()))
 }
 
+/// What is wrong with a constraint of a service.
 fn constraint_fault(constraint: &Field<'_>) -> Option<Problem> {
-    match constraint.text("type")? {
-        "distinctInstance" if constraint.get("expression").is_some_and(|n| n.says_something()) => {
-            Some(constraint.error_at("expression", CODE, "distinctInstance expression should not be specified."))
-        }
-        "distinctInstance" | "memberOf" => None,
-        other => Some(
-            constraint
-                .error_at("type", CODE, format!("`{other}` is no placement constraint"))
-                .with_hint("distinctInstance or memberOf"),
-        ),
+    let error = Constraint::new(constraint.text("type")?, constraint.text("expression")).err()?;
+    Some(match &error {
+        EntryError::UnknownConstraint(_) => constraint.error_at("type", CODE, error.to_string()),
+        _ => constraint.error_at("expression", CODE, expression_fault(&error)),
+    })
+}
+
+/// What is wrong with an expression, in a sentence.
+pub(super) fn expression_fault(error: &EntryError) -> String {
+    match error {
+        EntryError::Syntax(error) => format!("this is no expression of the cluster query language: {error}"),
+        other => other.to_string(),
     }
 }
 
 /// The strategy DAEMON (3.1).
-fn daemon(request: &Field<'_>) -> Vec<Problem> {
+fn daemon(request: &Field<'_>, runs_on_fargate: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if runs_on_fargate {
+        let message = "Tasks using the Fargate launch type don't support the DAEMON scheduling strategy.";
+        problems.push(request.error_at("schedulingStrategy", CODE, message).with_hint("launchType: EC2"));
+    }
     if let Some(count) = request.get("desiredCount") {
         problems.push(count.error(
             CODE,

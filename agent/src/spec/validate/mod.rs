@@ -7,6 +7,7 @@
 //! where AWS's words are not known the words are ours.
 
 mod container;
+mod container_network;
 pub mod creation;
 mod port_range;
 pub mod registration;

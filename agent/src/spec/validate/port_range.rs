@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::super::ids::NetworkMode;
 use super::super::problem::Problem;
+use super::task_definition::Context;
 use super::wire::Field;
 
 const CODE: &str = "ClientException";
@@ -20,7 +21,8 @@ struct Taken<'a> {
 }
 
 /// Everything that is wrong with the ranges of a request; single ports are checked as the spec keeps them.
-pub(super) fn port_ranges(request: &Field<'_>, mode: NetworkMode) -> Vec<Problem> {
+pub(super) fn port_ranges(request: &Field<'_>, context: Context) -> Vec<Problem> {
+    let mode = context.network_mode;
     let mut problems = Vec::new();
     let mut taken: Vec<Taken<'_>> = Vec::new();
     for container in request.items("containerDefinitions") {
@@ -45,7 +47,7 @@ pub(super) fn port_ranges(request: &Field<'_>, mode: NetworkMode) -> Vec<Problem
                     );
                     problems.push(mapping.error_at("hostPort", CODE, message));
                 }
-                if matches!(mode, NetworkMode::Host | NetworkMode::None) {
+                if matches!(mode, NetworkMode::Host | NetworkMode::None) && !context.overridden {
                     let message = format!("Container port range is not supported when networkMode={mode}.");
                     problems.push(field.error(CODE, message));
                 }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::super::ids::NetworkMode;
+use super::super::placement::Constraint;
 use super::super::problem::{Problem, Severity};
+use super::creation::expression_fault;
 use super::task_definition::Context;
 use super::wire::Field;
 use super::{container, port_range};
@@ -34,20 +36,21 @@ pub fn registration(request: &Value, context: Context) -> Vec<Problem> {
                 ))
         });
     }
-    problems.extend(proxy(&request, context.network_mode));
+    problems.extend(proxy(&request, context));
     problems.extend(volumes(&request, context));
     problems.extend(namespaces_and_storage(&request, context));
     problems.extend(constraints(&request));
     problems.extend(container::containers(&request, context));
-    problems.extend(port_range::port_ranges(&request, context.network_mode));
+    problems.extend(port_range::port_ranges(&request, context));
     problems
 }
 
 /// `proxyConfiguration` (8.1.3).
-fn proxy(request: &Field<'_>, mode: NetworkMode) -> Vec<Problem> {
+fn proxy(request: &Field<'_>, context: Context) -> Vec<Problem> {
+    let mode = context.network_mode;
     let Some(proxy) = request.get("proxyConfiguration") else { return Vec::new() };
     let mut problems = Vec::new();
-    if mode != NetworkMode::Awsvpc {
+    if mode != NetworkMode::Awsvpc && !context.overridden {
         problems.push(proxy.error(CODE, "APPMESH proxy configuration is only supported in networkMode=awsvpc"));
     }
     if let Some(kind) = proxy.text("type").filter(|kind| *kind != "APPMESH") {
@@ -143,7 +146,7 @@ fn namespaces_and_storage(request: &Field<'_>, context: Context) -> Vec<Problem>
         }
     }
     if let Some(storage) = request.get("ephemeralStorage") {
-        if !is_fargate(context) {
+        if !is_fargate(context) && !context.overridden {
             problems.push(
                 storage
                     .error(CODE, "ephemeralStorage is for tasks on Fargate only")
@@ -168,6 +171,8 @@ fn constraints(request: &Field<'_>) -> Vec<Problem> {
         if let Some(kind) = constraint.text("type").filter(|kind| *kind != "memberOf") {
             let message = format!("a task definition takes no constraint of type `{kind}`");
             problems.push(constraint.error_at("type", CODE, message).with_hint("memberOf; a service takes the others"));
+        } else if let Err(error) = Constraint::new("memberOf", constraint.text("expression")) {
+            problems.push(constraint.error_at("expression", CODE, expression_fault(&error)));
         }
     }
     problems

@@ -1,11 +1,11 @@
 //! Checks of a task definition as RegisterTaskDefinition makes them (reference 1.10, 2.1–2.4), in its words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::super::ids::NetworkMode;
 use super::super::problem::{Problem, Severity};
-use super::super::task_definition::{Condition, ContainerDefinition, HealthCheck, TaskDefinition, TransportProtocol};
-use super::{error, is_ecs_name, wording};
+use super::super::task_definition::{Condition, ContainerDefinition, HealthCheck, TaskDefinition};
+use super::{container_network, error, is_ecs_name, wording};
 
 const CODE: &str = "ClientException";
 
@@ -14,7 +14,10 @@ const CODE: &str = "ClientException";
 pub struct Context {
     /// The mode that its tasks will have.
     pub network_mode: NetworkMode,
-    /// Whether `requiresCompatibilities` names FARGATE: then the task's size must be given.
+    /// Whether a flag or the service puts this mode in place of the definition's own. Then what was written for that one is
+    /// no fault: who read it has left it out with a word.
+    pub overridden: bool,
+    /// Whether it has to be fit for Fargate, which `requiresCompatibilities` asks for: then the task's size must be given.
     pub requires_fargate: bool,
     /// Whether its tasks run on Fargate: then the size, if given, must be one that Fargate has.
     pub runs_on_fargate: bool,
@@ -65,7 +68,7 @@ pub fn task_definition(definition: &TaskDefinition, context: Context) -> Vec<Pro
         }
         dependencies(container, definition, &at, &mut problems);
     }
-    ports(definition, context.network_mode, &mut problems);
+    container_network::of(definition, context.network_mode, &mut problems);
     if let Some(problem) = cycle(definition) {
         problems.push(problem);
     }
@@ -246,71 +249,6 @@ fn dependencies(container: &ContainerDefinition, definition: &TaskDefinition, at
     }
 }
 
-fn ports(definition: &TaskDefinition, mode: NetworkMode, problems: &mut Vec<Problem>) {
-    let mut used = BTreeMap::new();
-    let mut names = BTreeSet::new();
-    for (index, container) in definition.container_definitions.iter().enumerate() {
-        for (position, mapping) in container.port_mappings.iter().enumerate() {
-            let at = format!("/containerDefinitions/{index}/portMappings/{position}");
-            if mapping.container_port == 0 {
-                problems.push(error(
-                    format!("{at}/containerPort"),
-                    CODE,
-                    wording::invalid_port("containerPort", container.name.as_str()),
-                ));
-                continue;
-            }
-            let host_port_differs = mapping.host_port.is_some_and(|host| host != mapping.container_port);
-            if host_port_differs && matches!(mode, NetworkMode::Awsvpc | NetworkMode::Host) {
-                problems.push(error(
-                    format!("{at}/hostPort"),
-                    CODE,
-                    format!("When networkMode={mode}, the host ports and container ports in port mappings must match."),
-                ));
-            }
-            if let Some(name) = mapping.name.as_deref().filter(|name| !is_port_name(name)) {
-                problems.push(
-                    error(
-                        format!("{at}/name"),
-                        CODE,
-                        format!("Invalid 'name' setting '{name}' for container '{}'", container.name),
-                    )
-                    .with_hint("up to 64 lower-case letters, digits, `_` and `-`, not beginning with `-`"),
-                );
-            }
-            if mode == NetworkMode::Awsvpc {
-                if used.insert((mapping.protocol, mapping.container_port), index).is_some() {
-                    let protocol = match mapping.protocol {
-                        TransportProtocol::Tcp => "TCP",
-                        TransportProtocol::Udp => "UDP",
-                    };
-                    problems.push(error(
-                        format!("{at}/containerPort"),
-                        CODE,
-                        format!(
-                            "{protocol} container port '{}' is used multiple times in task when networkMode=awsvpc.",
-                            mapping.container_port
-                        ),
-                    ));
-                }
-                if mapping.name.as_ref().is_some_and(|name| !names.insert(name.clone())) {
-                    problems.push(error(
-                        format!("{at}/name"),
-                        CODE,
-                        "When networkMode=awsvpc, port mapping name is already used",
-                    ));
-                }
-            }
-        }
-    }
-}
-
-/// What a port mapping may be called (2.2).
-fn is_port_name(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-    (1..=64).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(allowed)
-}
-
 /// Containers that wait for each other in a circle would never start.
 fn cycle(definition: &TaskDefinition) -> Option<Problem> {
     let containers = &definition.container_definitions;
@@ -321,7 +259,8 @@ fn cycle(definition: &TaskDefinition) -> Option<Problem> {
         while let Some(path) = paths.pop() {
             let Some(here) = path.last().and_then(|last| containers.get(*last)) else { continue };
             let from = here.volumes_from.iter().map(|from| &from.source_container);
-            for name in here.depends_on.iter().map(|dependency| &dependency.container_name).chain(from) {
+            let linked = here.links.iter().map(|link| &link.container_name);
+            for name in here.depends_on.iter().map(|dependency| &dependency.container_name).chain(from).chain(linked) {
                 let Some(next) = containers.iter().position(|c| &c.name == name) else { continue };
                 if next == start {
                     let names: Vec<_> =

@@ -44,3 +44,26 @@ pub fn unsupported_in_awsvpc(field: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// A registry with A records for tasks that have no address of their own (1.10).
+pub const A_RECORD_WITHOUT_ADDRESS: &str = "serviceRegistries value is configured to use a type 'A' DNS record, which is not supported when specifying 'host' or 'bridge' for networkMode.";
+
+/// A registry of such tasks that does not say whose port it is (1.10).
+pub const REGISTRY_WITHOUT_PORT: &str = "When specifying 'host' or 'bridge' for networkMode, values for 'containerName' and 'containerPort' must be specified from the task definition.";
+
+/// A registry with A records that names a port (1.10); `field` is `containerName`, `containerPort` or `port`.
+pub fn registry_needs_no(field: &str, registry: &str) -> String {
+    format!(
+        "The values specified for serviceRegistries do not require a value for '{field}'. Remove the value and retry. Registry: {registry}"
+    )
+}
+
+/// A registry or load balancer whose container is not there (1.10).
+pub fn no_such_container(container: &str) -> String {
+    format!("The container {container} does not exist in the task definition.")
+}
+
+/// A registry or load balancer whose container does not map that port (1.10).
+pub fn no_such_container_port(container: &str, port: u16) -> String {
+    format!("The container {container} did not have a container port {port} defined.")
+}

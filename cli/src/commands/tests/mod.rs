@@ -41,6 +41,7 @@ fn help_lists_the_commands() {
       flow-log     Show accepted and rejected flows, as VPC Flow Logs does
       stop         Stop a task; its service starts another in its place
       scale        Set how many tasks services should have
+      instance     List container instances; drain, stop or start one
       completions  Print the completions for a shell
       doctor       Check what this machine has for ecsnet, and say what to do about what it lacks
       agent        Start the agent in a container of its own, as other commands do where none answers
@@ -64,7 +65,7 @@ fn help_of_up() {
       <FILE>  The stack file
 
     Options:
-          --network-mode <MODE>  The network mode of every task: awsvpc (bridge, host and none: not yet)
+          --network-mode <MODE>  The network mode of every task: awsvpc, bridge, host or none
           --connect <HOW>        How services reach each other: discovery or none (load-balancer, app-mesh, service-connect: not yet)
           --wait                 Wait until every service is steady (the default)
           --no-wait              Return at once
@@ -86,7 +87,7 @@ fn help_of_plan() {
       <FILE>  The stack file
 
     Options:
-          --network-mode <MODE>  The network mode of every task: awsvpc (bridge, host and none: not yet)
+          --network-mode <MODE>  The network mode of every task: awsvpc, bridge, host or none
           --connect <HOW>        How services reach each other: discovery or none (load-balancer, app-mesh, service-connect: not yet)
           --socket <PATH>        The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
           --data-dir <DIR>       Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
@@ -123,7 +124,7 @@ fn help_of_validate() {
       <FILE>  The stack file
 
     Options:
-          --network-mode <MODE>  The network mode of every task: awsvpc (bridge, host and none: not yet)
+          --network-mode <MODE>  The network mode of every task: awsvpc, bridge, host or none
           --connect <HOW>        How services reach each other: discovery or none (load-balancer, app-mesh, service-connect: not yet)
           --socket <PATH>        The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
           --data-dir <DIR>       Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
@@ -177,7 +178,7 @@ fn help_of_inspect() {
     Usage: ecsnet inspect [OPTIONS] <KIND> <ID>
 
     Arguments:
-      <KIND>  What kind of thing it is [possible values: task, service, eni, subnet, security-group, stack]
+      <KIND>  What kind of thing it is [possible values: task, service, instance, eni, subnet, security-group, stack]
       <ID>    Its id, the first characters of it, or its name
 
     Options:
@@ -258,10 +259,11 @@ fn help_of_run() {
       <CMD>...  The command and its arguments
 
     Options:
-          --from <TARGET>   A task, a service (its first RUNNING task) or STACK/SERVICE
-          --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
-          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
-      -h, --help            Print help
+          --from <TARGET>     A task, a service (its first RUNNING task) or STACK/SERVICE
+      -c, --container <NAME>  In the network of this container, where each has its own (bridge, none); left out: of the first that has one
+          --socket <PATH>     The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
+          --data-dir <DIR>    Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+      -h, --help              Print help
     ");
 }
 
@@ -295,7 +297,7 @@ fn help_of_explain() {
 
     Arguments:
       <FROM>       Who opens the connection: a task, a service (its first RUNNING task) or STACK/SERVICE
-      <TO[:PORT]>  To whom: a task, a service (all its tasks), STACK/SERVICE, a DNS name or an address; without PORT all that the task definition maps
+      <TO[:PORT]>  To whom: a task, a service (all its tasks), STACK/SERVICE, a DNS name or an address; without PORT all that the task definition maps; in bridge mode PORT is the container's or its instance's
 
     Options:
           --protocol <PROTOCOL>  Over what [default: as the port is mapped, else tcp] [possible values: tcp, udp, icmp]
@@ -316,7 +318,7 @@ fn help_of_flow_log() {
     Usage: ecsnet flow-log [OPTIONS] [TARGET]
 
     Arguments:
-      [TARGET]  Of these interfaces only: a task, a service, STACK/SERVICE or a stack
+      [TARGET]  Of these interfaces only: a task, a service, STACK/SERVICE, a container instance or a stack; in bridge and host mode a task has its instance's
 
     Options:
       -f, --follow          Go on until Ctrl-C; without it, one window of some seconds is shown
@@ -357,6 +359,26 @@ fn help_of_scale() {
 
     Arguments:
       <SERVICE=N>...  A service or STACK/SERVICE, and how many; all are done or none
+
+    Options:
+          --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]
+          --data-dir <DIR>  Where an agent that is started keeps its state [env: ECSNET_DATA_DIR] [default: /var/lib/ecsnet]
+      -h, --help            Print help
+    ");
+}
+
+#[test]
+fn help_of_instance() {
+    insta::assert_snapshot!(help("instance"), @r"
+    List container instances; drain, stop or start one
+
+    Usage: ecsnet instance [OPTIONS] <COMMAND>
+
+    Commands:
+      list   List container instances
+      drain  Place no task on it any more, and move those of services away
+      stop   Switch it off, with all that is on it
+      start  Switch it on, and place tasks on it again: undoes both
 
     Options:
           --socket <PATH>   The agent's socket [env: ECSNET_SOCKET] [default: /run/ecsnet/agent.sock]

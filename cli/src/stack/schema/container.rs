@@ -80,18 +80,24 @@ pub(super) fn container() -> Value {
             ),
         ),
         ("dockerLabels", named("Labels of the container.", json!({ "type": "string" }))),
-        ("links", texts("name or name:alias. Bridge mode only.")),
-        ("hostname", text("Not in awsvpc.")),
-        ("dnsServers", texts("Not in awsvpc.")),
-        ("dnsSearchDomains", texts("Not in awsvpc.")),
+        ("links", texts("Containers of the task that it knows by name: `name` or `name:alias`. Bridge mode only.")),
+        ("hostname", text("Its own name. Not in awsvpc.")),
+        ("dnsServers", texts("Addresses, instead of the VPC's resolver. Not in awsvpc.")),
+        ("dnsSearchDomains", texts("Instead of the VPC's domain. Not in awsvpc.")),
         (
             "extraHosts",
             list(
-                "Not in awsvpc.",
-                open("An entry of the list.", [("hostname", text("The name.")), ("ipAddress", text("Its address."))]),
+                "More lines of its hosts file. Not in awsvpc.",
+                required(
+                    closed(
+                        "An entry of the list.",
+                        [("hostname", text("The name.")), ("ipAddress", text("Its address."))],
+                    ),
+                    &["hostname", "ipAddress"],
+                ),
             ),
         ),
-        ("disableNetworking", flag("Not in awsvpc.", false)),
+        ("disableNetworking", flag("Whether it has loopback alone. Not in awsvpc.", false)),
         (
             "environmentFiles",
             with(
@@ -331,14 +337,20 @@ pub(super) fn port_mapping() -> Value {
         "A port that the container serves.",
         [
             ("containerPort", port("The port inside the task.", 1)),
-            ("hostPort", port("On the instance; in awsvpc and host mode left out or the same.", 0)),
+            (
+                "hostPort",
+                port(
+                    "On the instance, in bridge mode; 0 or left out: a free one. In awsvpc and host mode left out or the same.",
+                    0,
+                ),
+            ),
             ("protocol", default(one_of("What the port speaks.", &["tcp", "udp"]), json!("tcp"))),
             ("name", with(text("For Service Connect."), json!({ "pattern": "^[a-z0-9_][a-z0-9_-]{0,63}$" }))),
             ("appProtocol", one_of("Left out: tcp.", &["http", "http2", "grpc"])),
             (
                 "containerPortRange",
                 with(
-                    text("Instead of `containerPort`: 8000-8010. Not emulated yet."),
+                    text("Instead of `containerPort` and `hostPort`: 8000-8010. In awsvpc and bridge mode."),
                     json!({ "pattern": "^[0-9]+-[0-9]+$" }),
                 ),
             ),

@@ -53,7 +53,13 @@ pub(super) fn service() -> Value {
         ("deploymentConfiguration", deployment("The same as `deployment`, under CreateService's name.")),
         (
             "schedulingStrategy",
-            default(one_of("DAEMON is not emulated yet.", &["REPLICA", "DAEMON"]), json!("REPLICA")),
+            default(
+                one_of(
+                    "As many tasks as `desiredCount` says, or one on each container instance.",
+                    &["REPLICA", "DAEMON"],
+                ),
+                json!("REPLICA"),
+            ),
         ),
         (
             "deploymentController",
@@ -61,7 +67,10 @@ pub(super) fn service() -> Value {
         ),
         (
             "placement",
-            open("Where tasks are put. No effect yet.", [("strategy", strategies()), ("constraints", constraints())]),
+            closed(
+                "Which container instances tasks are placed on.",
+                [("strategy", strategies()), ("constraints", constraints())],
+            ),
         ),
         ("placementStrategy", strategies()),
         ("placementConstraints", constraints()),
@@ -76,10 +85,7 @@ pub(super) fn service() -> Value {
         ("availabilityZoneRebalancing", one_of("No effect yet.", &["ENABLED", "DISABLED"])),
         ("monitoring", anything("No effect yet.")),
         ("loadBalancers", list("Not emulated yet.", json!({}))),
-        (
-            "serviceRegistries",
-            with(list("Not emulated yet; `discovery` makes one.", json!({})), json!({ "maxItems": 1 })),
-        ),
+        ("serviceRegistries", with(list("CreateService's form of `discovery`.", registry()), json!({ "maxItems": 1 }))),
         ("serviceConnectConfiguration", anything("Not emulated yet.")),
         ("tags", anything("Not used.")),
         ("clientToken", text("Not used.")),
@@ -100,7 +106,15 @@ fn discovery() -> Value {
         "Its registration in Cloud Map.",
         [
             ("name", text("The name below the namespace; the service's own when left out.")),
-            ("type", default(one_of("A is there yet.", &["A", "SRV", "AAAA"]), json!("A"))),
+            (
+                "type",
+                one_of(
+                    "A in awsvpc, SRV in bridge and host mode, when left out. AAAA is not there yet.",
+                    &["A", "SRV", "AAAA"],
+                ),
+            ),
+            ("containerName", text("Whose port an SRV record names; when left out, the first that maps one.")),
+            ("containerPort", number("Which of its ports.", 1, 65535)),
             ("ttl", default(number("Seconds that an answer may be kept.", 0, MOST), json!(10))),
             (
                 "routing",
@@ -111,6 +125,19 @@ fn discovery() -> Value {
             ),
         ],
     )
+}
+
+fn registry() -> Value {
+    let entry = closed(
+        "A registry.",
+        [
+            ("registryArn", text("The name below the namespace, in place of an ARN.")),
+            ("port", number("The port of SRV records in awsvpc.", 1, 65535)),
+            ("containerName", text("Whose port SRV records name.")),
+            ("containerPort", number("Which of its ports.", 1, 65535)),
+        ],
+    );
+    required(entry, &["registryArn"])
 }
 
 fn deployment(description: &str) -> Value {
@@ -167,24 +194,29 @@ fn network_configuration() -> Value {
 }
 
 fn strategies() -> Value {
-    let strategy = open(
+    let strategy = closed(
         "An entry of the list.",
         [
             ("type", one_of("How.", &["random", "spread", "binpack"])),
             ("field", text("For spread: instanceId, host or attribute:NAME; for binpack: cpu or memory.")),
         ],
     );
-    with(list("In which order instances are taken. No effect yet.", strategy), json!({ "maxItems": 5 }))
+    let strategy = required(strategy, &["type"]);
+    with(
+        list("In which order container instances are taken; spread over zones when left out.", strategy),
+        json!({ "maxItems": 5 }),
+    )
 }
 
 /// Constraints of a service.
 fn constraints() -> Value {
-    let constraint = open(
+    let constraint = closed(
         "An entry of the list.",
         [
             ("type", one_of("Which.", &["distinctInstance", "memberOf"])),
             ("expression", text("For memberOf: a query of the cluster query language.")),
         ],
     );
-    with(list("Which instances may be taken. No effect yet.", constraint), json!({ "maxItems": 10 }))
+    let constraint = required(constraint, &["type"]);
+    with(list("Which container instances may be taken.", constraint), json!({ "maxItems": 10 }))
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::capacity::MOST_INSTANCES;
 use super::super::service::LAUNCH_TYPES;
 use super::super::task_definition::NETWORK_MODES;
 use super::super::to_spec::CONNECTS;
@@ -21,7 +22,10 @@ pub(super) fn stack() -> Value {
         ("networkMode", words("For task definitions that name none; `--network-mode` overrides all.", &NETWORK_MODES)),
         (
             "launchType",
-            words("For services that name none; a definition made for FARGATE says so itself.", &LAUNCH_TYPES),
+            words(
+                "For services that name none; a definition made for FARGATE says so itself, and other modes than awsvpc are EC2.",
+                &LAUNCH_TYPES,
+            ),
         ),
         (
             "connect",
@@ -34,21 +38,7 @@ pub(super) fn stack() -> Value {
         ("vpc", vpc()),
         (
             "capacity",
-            list(
-                "Container instances. No effect yet.",
-                open(
-                    "A group of instances.",
-                    [
-                        ("name", text("The group's name.")),
-                        ("count", number("How many.", 0, 5000)),
-                        ("type", text("An instance type, as m5.large.")),
-                        ("zones", texts("The zones that they are spread over.")),
-                        ("attributes", named("For placement constraints.", json!({}))),
-                        ("cpu", number("CPU units, instead of `type`.", 0, i64::from(u32::MAX))),
-                        ("memory", number("MiB, instead of `type`.", 0, i64::from(u32::MAX))),
-                    ],
-                ),
-            ),
+            list("Container instances; left out: as many as the tasks need, one in each zone at least.", capacity()),
         ),
         (
             "securityGroups",
@@ -59,6 +49,16 @@ pub(super) fn stack() -> Value {
         ),
         ("services", named("Services by name.", reference("service"))),
         ("secrets", named("Where the values are that task definitions take from AWS, by name.", secret())),
+        (
+            "credentials",
+            required(
+                closed(
+                    "Which keys tasks with a role are given; left out, keys that AWS does not know.",
+                    [("profile", text("A profile of the shared AWS credentials file that has keys."))],
+                ),
+                &["profile"],
+            ),
+        ),
         ("loadBalancers", anything("Load balancers by name. Not emulated yet.")),
         ("targetGroups", anything("Target groups by name. Not emulated yet.")),
     ];
@@ -98,6 +98,59 @@ fn vpc() -> Value {
             ("subnets", with(subnets, json!({ "minItems": 1 }))),
         ],
     )
+}
+
+fn capacity() -> Value {
+    let size = |description: &str, pattern: &str| json!({ "type": ["integer", "string"], "pattern": pattern, "minimum": 1, "description": description });
+    let group = closed(
+        "A group of instances.",
+        [
+            ("name", with(text("The group's name."), json!({ "pattern": "^[A-Za-z0-9_-]{1,255}$" }))),
+            ("count", default(number("How many.", 0, i64::from(MOST_INSTANCES)), json!(1))),
+            ("type", text("An instance type, as m5.large: its CPU and memory.")),
+            (
+                "cpu",
+                size(
+                    "Instead of `type`: units (1024 are one), or \"2 vCPU\".",
+                    "^\\s*[0-9.]+\\s*([vV][cC][pP][uU])?\\s*$",
+                ),
+            ),
+            ("memory", size("Instead of `type`: MiB, or \"4 GB\".", "^\\s*[0-9.]+\\s*([gG][bB])?\\s*$")),
+            (
+                "zones",
+                with(
+                    texts(
+                        "The zones that they are spread over, as `a` or `us-east-1a`; left out: all that have a subnet.",
+                    ),
+                    json!({ "minItems": 1 }),
+                ),
+            ),
+            (
+                "attributes",
+                with(
+                    named("For placement constraints, by name.", json!({ "type": "string" })),
+                    json!({ "maxProperties": 10 }),
+                ),
+            ),
+            (
+                "securityGroups",
+                with(
+                    texts("Groups of the instances, at most 5; left out: those of all services that may run on them."),
+                    json!({ "maxItems": 5 }),
+                ),
+            ),
+            (
+                "eniLimit",
+                json!({
+                    "description": "ENIs of an instance, its own among them: true for as many as EC2 gives the type; left out, no limit.",
+                    "type": ["boolean", "integer", "string"],
+                    "minimum": 1,
+                    "maximum": 15,
+                }),
+            ),
+        ],
+    );
+    with(required(group, &["name"]), json!({ "oneOf": [{ "required": ["type"] }, { "required": ["cpu", "memory"] }] }))
 }
 
 fn cidr(description: &str) -> Value {

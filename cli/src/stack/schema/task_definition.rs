@@ -64,13 +64,16 @@ pub(super) fn task_definition() -> Value {
             "placementConstraints",
             with(
                 list(
-                    "Which instances may be taken. No effect yet.",
-                    open(
-                        "A constraint.",
-                        [
-                            ("type", one_of("The only kind.", &["memberOf"])),
-                            ("expression", text("A query of the cluster query language.")),
-                        ],
+                    "Which container instances may be taken, for tasks of any service.",
+                    required(
+                        closed(
+                            "A constraint.",
+                            [
+                                ("type", one_of("The only kind.", &["memberOf"])),
+                                ("expression", text("A query of the cluster query language.")),
+                            ],
+                        ),
+                        &["type", "expression"],
                     ),
                 ),
                 json!({ "maxItems": 10 }),

@@ -4,18 +4,16 @@ use super::*;
 
 #[test]
 fn a_definition_that_says_nothing_of_networks_is_bridge_as_in_ecs() {
-    insta::assert_snapshot!(report_of("name: shop\nservices:\n  web:\n    taskDefinition: { family: web, containerDefinitions: [ { name: a, image: a, memory: 9 } ] }\n"), @r###"
-error: network mode `bridge` is not emulated yet
- --> stack.yaml:3:3
-  |
-3 |   web:
-  |   ^^^
-  |
-  = hint: --network-mode awsvpc, or `networkMode: awsvpc` in the stack file; without either ECS runs it in bridge mode
-"###);
-    stack_of(
-        "name: shop\nlaunchType: FARGATE\nservices:\n  web:\n    taskDefinition: { family: web, containerDefinitions: [ { name: a, image: a, memory: 9 } ] }\n",
-    );
+    let mode = |lines: &str| {
+        let stack = stack_of(&format!(
+            "name: shop\n{lines}services:\n  web:\n    taskDefinition: {{ family: web, containerDefinitions: [ {{ name: a, image: a, memory: 9 }} ] }}\n"
+        ));
+        let web = &stack.services["web"];
+        (web.network_mode, web.launch_type)
+    };
+    assert_eq!(mode(""), (NetworkMode::Bridge, LaunchType::Ec2));
+    assert_eq!(mode("launchType: EC2\n"), (NetworkMode::Bridge, LaunchType::Ec2));
+    assert_eq!(mode("launchType: FARGATE\n"), (NetworkMode::Awsvpc, LaunchType::Fargate));
 }
 
 #[test]
@@ -243,12 +241,6 @@ fn fields_of_ecs_that_do_nothing_here_are_named() {
       logConfiguration: { logDriver: awslogs, options: { awslogs-group: web, awslogs-region: us-east-1 } }
       healthCheck: { command: [/healthcheck] }
 "#), @r###"
-warning: `taskRoleArn` has no effect yet
- --> task.yaml:6:3
-  |
-6 |   taskRoleArn: arn:aws:iam::1:role/x
-  |   ^^^^^^^^^^^
-
 warning: `swappiness` does nothing without `maxSwap`, as in ECS
   --> task.yaml:14:26
    |
@@ -313,72 +305,60 @@ fn a_flag_that_overrides_a_definition_says_what_it_drops() {
     let folder = Folder::with(&[("stack.yaml", stack), ("task.yaml", definition)]);
     let overrides = Overrides { network_mode: Some(NetworkMode::Awsvpc), connect: None };
     insta::assert_snapshot!(folder.report(&overrides), @r###"
-warning: `links` is dropped: awsvpc has no such thing
- --> task.yaml:4:38
-  |
-4 |   - { name: a, image: a, memory: 64, links: [b], portMappings: [ { containerPort: 80, hostPort: 8080 } ] }
-  |                                      ^^^^^
-
-warning: host port 8080 is dropped: in awsvpc the task is reached at its own address, port 80
- --> task.yaml:4:97
-  |
-4 |   - { name: a, image: a, memory: 64, links: [b], portMappings: [ { containerPort: 80, hostPort: 8080 } ] }
-  |                                                                                                 ^^^^
+note: `links` is dropped: in awsvpc the containers of a task reach each other on localhost (task.yaml:4:38)
+note: host port 8080 is dropped: in awsvpc the task is reached at its own address, port 80 (task.yaml:4:97)
+note: awsvpc: security groups move from the container instance to each task (web)
+note: awsvpc: names have A records in place of SRV (web)
 "###);
     let stack = folder.load(&overrides).stack.unwrap();
     assert_eq!(stack.services["web"].task_definition.container_definitions[0].port_mappings[0].host_port, None);
     insta::assert_snapshot!(folder.report(&Overrides { network_mode: Some(NetworkMode::Host), connect: Some(Connect::AppMesh) }), @r###"
-error: Links are not supported when networkMode=host.
- --> task.yaml:4:45
-  |
-4 |   - { name: a, image: a, memory: 64, links: [b], portMappings: [ { containerPort: 80, hostPort: 8080 } ] }
-  |                                             ^^
-
-error: When networkMode=host, the host ports and container ports in port mappings must match.
- --> task.yaml:4:97
-  |
-4 |   - { name: a, image: a, memory: 64, links: [b], portMappings: [ { containerPort: 80, hostPort: 8080 } ] }
-  |                                                                                                 ^^^^
+note: `links` is dropped: in host the containers of a task reach each other on localhost (task.yaml:4:38)
+note: host port 8080 is dropped: in host mode port 80 is the instance's own (task.yaml:4:97)
 
 error: connect `app-mesh` is not emulated yet
  |
  = hint: --connect discovery
 
-error: network mode `host` is not emulated yet
- |
- = hint: leave the flag out, or --network-mode awsvpc
+note: host: a container's port is its instance's: two tasks with one port are never on one instance (web)
 "###);
 }
 
 /// Files that other people published: each is understood, or what is said of it is listed here with the reason.
 #[test]
 fn published_task_definitions_get_justified_messages() {
-    // Files for another mode than the awsvpc that the flag below asks for where a port says so, and a mode that ECS has not.
+    // Files that say awsvpc and a host port of another number, and a mode that ECS has not.
+    const OTHER_PORT: &str = "When networkMode=awsvpc, the host ports and container ports in port mappings must match.";
     const JUSTIFIED: &[(&str, &str)] = &[
-        ("kibana_ec2.json", "When networkMode=awsvpc, the host ports and container ports in port mappings must match."),
-        ("tomcat_ec2.json", "When networkMode=awsvpc, the host ports and container ports in port mappings must match."),
+        ("kibana_ec2.json", OTHER_PORT),
+        ("tomcat_ec2.json", OTHER_PORT),
         ("ecs-ec2-task-def.json", "expected `awsvpc` or `bridge` or `host` or `none`, found `default`"),
     ];
     const WARNINGS: &[(&str, &str)] = &[
-        ("NotEmulated", "a role, a placement constraint: nothing on one machine answers to it, and the task runs"),
-        ("Overridden", "the flag below asks for awsvpc in place of the file's own mode"),
+        ("NotEmulated", "a role: nothing on one machine answers to it, and the task runs"),
+        ("Overridden", "the flag below puts a mode in place of the file's own"),
+        ("Chosen", "an SRV record names one port, and the file maps several"),
         ("NeverRun", "a health check that Docker never runs in AWS either"),
         ("Replaced", "awslogs and its like lead out of this machine; the log is here"),
         ("StandIn", "a file system of EFS is in AWS; a directory stands in"),
         ("NoSuchFile", "a path of the author's host, which this machine need not have"),
     ];
     let Some(corpus) = corpus() else { return };
-    for file in files_of(&corpus.join("task-definitions")) {
-        let loaded = load_definition(&file);
+    let modes = [NetworkMode::Awsvpc, NetworkMode::Bridge, NetworkMode::Host, NetworkMode::None].map(Some);
+    for (file, mode) in files_of(&corpus.join("task-definitions"))
+        .iter()
+        .flat_map(|file| std::iter::once(None).chain(modes).map(move |mode| (file, mode)))
+    {
+        let loaded = load_definition(file, mode);
         for problem in &loaded.problems {
             assert_has_a_place(problem, &loaded);
             let is_justified = match problem.severity {
                 Severity::Error => JUSTIFIED
                     .iter()
                     .any(|(name, message)| file.to_string_lossy().ends_with(name) && problem.message == *message),
-                Severity::Warning => WARNINGS.iter().any(|(code, _)| *code == problem.code),
+                Severity::Warning | Severity::Note => WARNINGS.iter().any(|(code, _)| *code == problem.code),
             };
-            assert!(is_justified, "{}: {problem:?}", file.display());
+            assert!(is_justified, "{} in {mode:?}: {problem:?}", file.display());
         }
     }
 }
@@ -388,7 +368,7 @@ fn published_task_definitions_get_justified_messages() {
 fn published_files_that_are_no_json_get_one_helpful_message() {
     let Some(corpus) = corpus() else { return };
     for file in files_of(&corpus.join("malformed")) {
-        let loaded = load_definition(&file);
+        let loaded = load_definition(&file, Some(NetworkMode::Awsvpc));
         let [problem] = loaded.problems.as_slice() else { panic!("{}: {:?}", file.display(), loaded.problems) };
         assert_has_a_place(problem, &loaded);
         assert!(problem.message.starts_with("not valid JSON: "), "{problem:?}");
@@ -415,9 +395,8 @@ pub(super) fn files_of(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A stack of the one definition, brought into awsvpc by the flag, as most of the corpus needs it.
-fn load_definition(file: &Path) -> Loaded {
+/// A stack of the one definition, in its own mode or brought into another by the flag.
+fn load_definition(file: &Path, network_mode: Option<NetworkMode>) -> Loaded {
     let stack = format!("name: shop\nservices:\n  web:\n    taskDefinition: {}\n", file.display());
-    let overrides = Overrides { network_mode: Some(NetworkMode::Awsvpc), connect: None };
-    Folder::with(&[("stack.yaml", &stack)]).load(&overrides)
+    Folder::with(&[("stack.yaml", &stack)]).load(&Overrides { network_mode, connect: None })
 }

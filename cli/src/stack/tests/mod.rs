@@ -1,10 +1,15 @@
 //! What a user sees for each kind of bad stack file, and that good ones load. By subject; here is what they share.
 
+mod capacity;
 mod definitions;
+mod discovery;
 mod fuzz;
 mod limits;
 mod local_files;
+mod mode_changes;
+mod modes;
 mod network;
+mod placement;
 mod schema;
 mod services;
 mod syntax;
@@ -12,6 +17,7 @@ mod syntax;
 use std::path::{Path, PathBuf};
 
 use agent::spec::security_group::{Peer, Rule, Traffic};
+use agent::spec::service::LaunchType;
 use agent::spec::task_definition::TaskDefinition;
 
 use super::*;
@@ -69,8 +75,11 @@ fn definition_of(definition: &str) -> TaskDefinition {
     loaded.stack.unwrap().services["web"].task_definition.clone()
 }
 
-/// Whoever reads a message can find the place: a range of the text that it names.
+/// Whoever reads a message can find the place: a range of the text that it names, or a flag.
 fn assert_has_a_place(problem: &Problem, loaded: &Loaded) {
+    if problem.place.document.starts_with("--") {
+        return;
+    }
     let location = loaded.sources.locate(&problem.place).unwrap_or_else(|| panic!("{problem:?} is nowhere"));
     let text = &location.document.text;
     let Some(range) = location.range else { return assert_eq!(text.trim(), "", "{problem:?} has no place") };

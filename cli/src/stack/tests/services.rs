@@ -18,14 +18,6 @@ services:
   orders:
     taskDefinition: { family: orders, containerDefinitions: [ { name: a, image: a, memory: 9 } ] }
 "#), @r###"
-error: network mode `bridge` is not emulated yet
- --> stack.yaml:2:14
-  |
-2 | networkMode: bridge
-  |              ^^^^^^
-  |
-  = hint: networkMode: awsvpc
-
 error: connect `app-mesh` is not emulated yet
  --> stack.yaml:3:10
   |
@@ -34,11 +26,13 @@ error: connect `app-mesh` is not emulated yet
   |
   = hint: connect: discovery
 
-warning: `capacity` has no effect yet
+warning: there is no container instance: no task of orders, web finds a place
  --> stack.yaml:4:1
   |
 4 | capacity: []
   | ^^^^^^^^
+  |
+  = hint: leave `capacity` out to get as many as the tasks need
 
 error: `loadBalancers` is not emulated yet
  --> stack.yaml:5:1
@@ -56,19 +50,10 @@ error: `targetGroups` is not emulated yet
   |
   = hint: `connect: discovery` needs none
 
-warning: `placement` has no effect yet
-  --> stack.yaml:10:5
-   |
-10 |     placement: {}
-   |     ^^^^^^^^^
-
-error: network mode `host` is not emulated yet
-  --> stack.yaml:11:18
-   |
-11 |     networkMode: host
-   |                  ^^^^
-   |
-   = hint: --network-mode awsvpc, or `networkMode: awsvpc` in the service
+note: security groups are those of the container instance: what one of these services is let in to, or lets in, holds for all of them that have a task there (orders, web) (stack.yaml:7:1)
+note: host: security groups move from each task to its container instance (web) (stack.yaml:11:18)
+note: host: names have SRV records in place of A: a client asks for the port too, which is the instance's (web) (stack.yaml:11:18)
+note: host: a container's port is its instance's: two tasks with one port are never on one instance (web) (stack.yaml:11:18)
 "###);
 }
 

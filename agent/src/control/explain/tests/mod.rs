@@ -1,5 +1,7 @@
 //! Tables of verdicts over a stack in the planner's simulated world: what decides, and what would have to be added.
 
+mod bridge;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,9 +13,10 @@ use netmodes::security::group::{PortRange, Traffic};
 use rstest::rstest;
 
 use super::names::{self, Record};
-use super::question::{self, Destination, Question};
+use super::ports;
+use super::question::{self, At, Destination, Question};
 use super::reply::{Code, ExplainRequest, Protocol};
-use super::verdict::{Case, Place, Verdict, decide};
+use super::verdict::{Case, Verdict, decide};
 use crate::control::api::ErrorReply;
 use crate::control::view::Lens;
 use crate::plan::tests::definitions::{checked, container, service, stack};
@@ -44,6 +47,7 @@ fn group(ingress: Vec<(Traffic, Peer)>, egress: Vec<(Traffic, Peer)>) -> Securit
 fn serving(name: &str, ports: &[(u16, TransportProtocol)]) -> ContainerDefinition {
     let mapping = |(container_port, protocol): &(u16, TransportProtocol)| PortMapping {
         container_port: *container_port,
+        last_container_port: None,
         host_port: None,
         protocol: *protocol,
         name: None,
@@ -99,7 +103,11 @@ fn case(world: &World, from: &str, to: &str, opening: Opening) -> Case {
     let question = ask(world, from, to).unwrap();
     let (address, to) = match question.destination {
         Destination::Tasks(mut ends) => (ends[0].address().unwrap(), Some(ends.remove(0))),
-        Destination::Addresses(mut found) => found.remove(0),
+        Destination::Addresses(mut found) => match found.remove(0) {
+            (address, At::Task(end)) => (address, Some(*end)),
+            (address, At::Instance(ends)) => (address, ends.into_iter().next()),
+            (address, At::Nobody) => (address, None),
+        },
         other => panic!("{other:?}"),
     };
     Case { sender: question.sender, to, address, opening, name: Vec::new() }
@@ -238,7 +246,7 @@ fn an_address_that_leads_nowhere_is_told(
     #[case] remedy: Option<&str>,
 ) {
     let case = case(&shop(), "web", to, Opening::Tcp(80));
-    assert_eq!(case.place(), None);
+    assert_eq!(case.sockets(), None);
     let verdict = decide(&case, None);
     assert_eq!((faults(&verdict), verdict.foreseen), (vec![(code, remedy)], Some(seen)));
 }
@@ -248,7 +256,9 @@ fn the_task_itself_is_reached_over_loopback_whatever_its_groups() {
     let world = shop();
     for to in ["localhost", "127.0.0.1"] {
         let case = case(&world, "quiet", to, Opening::Tcp(80));
-        assert!(case.stays_inside() && matches!(case.place(), Some(Place::Holder(_, true))));
+        let (holder, at) = case.sockets().unwrap();
+        assert_eq!((holder, at.link), (case.sender.end.holder.0.clone(), "lo"));
+        assert_eq!(case.passes().0, Vec::<String>::new());
         let verdict = decide(&case, Some(&listening("127.0.0.1:80")));
         assert_eq!((faults(&verdict), verdict.foreseen), (vec![], Some(Outcome::Connected)));
     }
@@ -270,7 +280,7 @@ fn a_task_that_stopped_is_not_tried() {
 #[test]
 fn a_task_whose_interface_is_not_linked_is_told() {
     let mut world = shop();
-    let task = world.live("server")[0].eni.id.clone();
+    let task = world.live("server")[0].eni().unwrap().id.clone();
     world.observed.networks.get_mut(&StackName::new("shop")).unwrap().links.remove(&task);
     let verdict = decide(&case(&world, "quiet", "server", Opening::Tcp(6000)), None);
     assert_eq!((faults(&verdict), verdict.foreseen), (vec![(Code::BadStateAttachment, None)], Some(Outcome::TimedOut)));
@@ -295,7 +305,7 @@ fn the_ports_are_those_asked_for_or_those_mapped(
     let world = shop();
     let definition = world.live(to)[0].definition.clone();
     let request = ExplainRequest { port, protocol, ..request("web", to) };
-    let found = question::openings(&request, Some(&definition));
+    let found = ports::openings(&request, Some(&definition));
     assert_eq!(found.map_err(|e| (e.message, e.exit_code)), expected.map_err(|e| (e.to_owned(), 2)));
 }
 
@@ -341,7 +351,7 @@ fn a_task_that_is_not_healthy_yet_has_no_record_and_one_that_is_has() {
     assert!(said.starts_with("`ill.shop.local` does not lead here"), "{said}");
     let users = world.live("users")[0];
     let Record::Addresses(found) = names::record(&lens(&world), &shop, "users.shop.local") else { panic!("no record") };
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), [users.eni.primary_address().unwrap()]);
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [users.eni().unwrap().primary_address().unwrap()]);
     assert_eq!(names::record(&lens(&world), &shop, "example.com"), Record::Elsewhere);
 }
 

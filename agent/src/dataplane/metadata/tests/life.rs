@@ -8,6 +8,7 @@ use super::{LONE, Running, WEB, anywhere, eventually, write_file, write_front};
 use crate::dataplane::metadata::client::{self, ClientError};
 use crate::dataplane::metadata::{CONTROL_SOCKET, DIRECTORY_OF_VPC, serve_front};
 use crate::dataplane::resolver;
+use crate::project::metadata::Front;
 use crate::project::metadata::example::{self, id};
 
 #[tokio::test]
@@ -41,6 +42,34 @@ async fn a_new_document_is_served_on_load_and_a_bad_one_is_not() {
     write_front(dir, &older);
     let refused = client::load(dir, 3).await.unwrap_err().to_string();
     assert!(refused.contains("holds generation 1, asked for was 3"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_container_that_asks_before_it_is_seen_is_answered_with_its_id() {
+    let unseen = |front: &mut Front| front.tasks[1].document.containers[0].docker_id.clear();
+    let front = Running::with(unseen).await;
+    let path = format!("/v4/{}", id::LONE);
+    let early = front.get(LONE, &path);
+    let loaded = async {
+        // Another change that does not tell of it either.
+        for (generation, seen) in [(2, false), (3, true)] {
+            let mut next = Front { generation, ..example::front(anywhere()) };
+            if !seen {
+                unseen(&mut next);
+            }
+            write_front(front.dir.path(), &next);
+            client::load(front.dir.path(), generation).await.unwrap();
+        }
+    };
+    let (answered, ()) = tokio::join!(early, loaded);
+    let seen = example::front(anywhere()).tasks[1].document.containers[0].docker_id.clone();
+    assert_eq!(answered.ok()["DockerId"], seen.as_str());
+}
+
+#[tokio::test]
+async fn nobody_waits_for_ever_to_be_seen() {
+    let front = Running::with(|front| front.tasks[1].document.containers[0].docker_id.clear()).await;
+    assert_eq!(front.get(LONE, &format!("/v4/{}", id::LONE)).await.ok()["DockerId"], "");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use crate::spec::task_definition::{PortMapping, TaskDefinition};
 /// A definition with one container that maps the ports, by container port and host port.
 fn definition(ports: impl IntoIterator<Item = (u16, Option<u16>)>) -> TaskDefinition {
     let mapping = |(container_port, host_port)| PortMapping {
+        last_container_port: None,
         container_port,
         host_port,
         protocol: TransportProtocol::Tcp,
@@ -22,6 +23,7 @@ fn definition(ports: impl IntoIterator<Item = (u16, Option<u16>)>) -> TaskDefini
     let mut app = container("app", "app");
     app.port_mappings = ports.into_iter().map(mapping).collect();
     TaskDefinition {
+        task_role_arn: None,
         family: "web".into(),
         cpu: Some(128),
         memory: Some(128),

@@ -3,12 +3,21 @@
 use serde_json::{Value, json};
 
 use super::super::super::ids::NetworkMode;
-use super::super::super::service::LaunchType;
 use super::super::creation::creation;
+use super::super::task_definition::Context;
 use super::lines;
 
+/// On FARGATE, where a request does not say otherwise.
 fn of(request: Value) -> Vec<String> {
-    lines(creation(&request, NetworkMode::Awsvpc, LaunchType::Fargate))
+    lines(creation(&request, context(NetworkMode::Awsvpc, true)))
+}
+
+fn on_ec2(request: &Value, mode: NetworkMode) -> Vec<String> {
+    lines(creation(request, context(mode, false)))
+}
+
+fn context(network_mode: NetworkMode, runs_on_fargate: bool) -> Context {
+    Context { network_mode, overridden: false, requires_fargate: false, runs_on_fargate }
 }
 
 #[test]
@@ -21,7 +30,7 @@ fn a_network_configuration_is_awsvpcs_alone() {
     let request = json!({ "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["a"] } } });
     for mode in [NetworkMode::Bridge, NetworkMode::Host, NetworkMode::None] {
         assert_eq!(
-            lines(creation(&request, mode, LaunchType::Ec2)),
+            on_ec2(&request, mode),
             [
                 "/networkConfiguration: Network Configuration is not valid for the given networkMode of this task definition."
             ]
@@ -31,7 +40,8 @@ fn a_network_configuration_is_awsvpcs_alone() {
 
 #[test]
 fn a_daemon_has_one_task_an_instance() {
-    let daemon = |fields: Value| of(super::with(json!({ "schedulingStrategy": "DAEMON" }), fields));
+    let daemon =
+        |fields: Value| on_ec2(&super::with(json!({ "schedulingStrategy": "DAEMON" }), fields), NetworkMode::Awsvpc);
     assert!(daemon(json!({ "deploymentConfiguration": { "maximumPercent": 100 } })).is_empty());
     assert_eq!(
         daemon(json!({ "desiredCount": 0 })),
@@ -62,8 +72,8 @@ fn placement_is_checked_in_both_spellings() {
         [(None, "placementStrategy", "placementConstraints"), (Some("placement"), "strategy", "constraints")]
     {
         let said = |key: &str, list: Vec<Value>| match outer {
-            Some(outer) => of(json!({ outer: { key: list } })),
-            None => of(json!({ key: list })),
+            Some(outer) => on_ec2(&json!({ outer: { key: list } }), NetworkMode::Bridge),
+            None => on_ec2(&json!({ key: list }), NetworkMode::Bridge),
         };
         let at = outer.map(|outer| format!("/{outer}")).unwrap_or_default();
         assert!(said(strategies, vec![spread.clone(); 5]).is_empty());
@@ -82,12 +92,19 @@ fn placement_is_checked_in_both_spellings() {
             said(constraints, vec![json!({ "type": "distinctInstance", "expression": "x" })]),
             [format!("{at}/{constraints}/0/expression: distinctInstance expression should not be specified.")]
         );
-        let member = json!({ "type": "memberOf", "expression": "x" });
+        let member = json!({ "type": "memberOf", "expression": "attribute:a exists" });
         assert_eq!(
             said(constraints, vec![member; 11]),
             [format!("{at}/{constraints}: Maximum number of constraints is 10.")]
         );
         assert_eq!(said(constraints, vec![json!({ "type": "sameInstance" })]).len(), 1);
+        let query = said(constraints, vec![json!({ "type": "memberOf", "expression": "attribute:a ==" })]);
+        assert!(
+            query[0].starts_with(&format!(
+                "{at}/{constraints}/0/expression: this is no expression of the cluster query language: at character"
+            )),
+            "{query:?}"
+        );
     }
 }
 
@@ -101,23 +118,56 @@ fn two_ways_to_say_where_tasks_run_exclude_each_other() {
     );
     assert!(of(json!({ "platformVersion": "LATEST" })).is_empty());
     assert_eq!(
-        lines(creation(&json!({ "platformVersion": "LATEST" }), NetworkMode::Awsvpc, LaunchType::Ec2)),
+        on_ec2(&json!({ "platformVersion": "LATEST" }), NetworkMode::Awsvpc),
         ["/platformVersion: The platform version must be null when specifying an EC2 launch type."]
     );
     assert_eq!(
         of(json!({ "role": "x" })),
         ["/role: You cannot specify an IAM role for services that require a service linked role."]
     );
-    assert!(lines(creation(&json!({ "role": "x" }), NetworkMode::Bridge, LaunchType::Ec2)).is_empty());
+    assert!(on_ec2(&json!({ "role": "x" }), NetworkMode::Bridge).is_empty());
+}
+
+#[test]
+fn fargate_has_no_instances_to_choose() {
+    let said = of(json!({
+        "schedulingStrategy": "DAEMON",
+        "placementConstraints": [{ "type": "distinctInstance" }],
+        "placement": { "constraints": [{ "type": "distinctInstance" }] },
+    }));
+    assert_eq!(
+        said,
+        [
+            "/placementConstraints: Placement constraints are not supported with FARGATE launch type.",
+            "/schedulingStrategy: Tasks using the Fargate launch type don't support the DAEMON scheduling strategy.",
+        ],
+        "the stack file's short form may stand there for other modes"
+    );
+    assert_eq!(
+        of(json!({ "placementStrategy": [{ "type": "random" }] })),
+        ["/placementStrategy: Placement strategies are not supported with FARGATE launch type."]
+    );
+}
+
+#[test]
+fn what_a_flag_overrides_is_no_fault_of_the_request() {
+    let request = json!({
+        "networkConfiguration": { "awsvpcConfiguration": { "assignPublicIp": "ENABLED" } },
+        "platformVersion": "LATEST",
+        "role": "x",
+    });
+    for mode in [NetworkMode::Awsvpc, NetworkMode::Bridge] {
+        assert!(lines(creation(&request, Context { overridden: true, ..context(mode, false) })).is_empty());
+        assert!(on_ec2(&request, mode).len() >= 2);
+    }
 }
 
 #[test]
 fn only_a_task_on_fargate_gets_a_public_address() {
     let request = |word: &str| json!({ "networkConfiguration": { "awsvpcConfiguration": { "assignPublicIp": word } } });
-    let on = |word: &str, launch_type| lines(creation(&request(word), NetworkMode::Awsvpc, launch_type));
-    assert!(on("ENABLED", LaunchType::Fargate).is_empty() && on("DISABLED", LaunchType::Ec2).is_empty());
+    assert!(of(request("ENABLED")).is_empty() && on_ec2(&request("DISABLED"), NetworkMode::Awsvpc).is_empty());
     assert_eq!(
-        on("ENABLED", LaunchType::Ec2),
+        on_ec2(&request("ENABLED"), NetworkMode::Awsvpc),
         [
             "/networkConfiguration/awsvpcConfiguration/assignPublicIp: Assign public IP is not supported for this launch type."
         ]

@@ -7,8 +7,9 @@ use super::super::registration::registration;
 use super::super::task_definition::Context;
 use super::{lines, with};
 
-const EC2: Context = Context { network_mode: NetworkMode::Awsvpc, requires_fargate: false, runs_on_fargate: false };
-const FARGATE: Context = Context { network_mode: NetworkMode::Awsvpc, requires_fargate: true, runs_on_fargate: true };
+const EC2: Context =
+    Context { network_mode: NetworkMode::Awsvpc, overridden: false, requires_fargate: false, runs_on_fargate: false };
+const FARGATE: Context = Context { requires_fargate: true, runs_on_fargate: true, ..EC2 };
 
 fn in_mode(network_mode: NetworkMode) -> Context {
     Context { network_mode, ..EC2 }
@@ -66,6 +67,11 @@ fn links_have_one_alias_and_exist_in_bridge_mode_only() {
     for mode in [NetworkMode::Host, NetworkMode::None] {
         assert_eq!(links(json!(["b"]), mode), [format!("{at}: Links are not supported when networkMode={mode}.")]);
         assert!(links(json!([]), mode).is_empty());
+        let overridden = Context { overridden: true, ..in_mode(mode) };
+        assert!(of_container(json!({ "links": ["b"] }), overridden).is_empty(), "who read it has dropped them");
+    }
+    for malformed in ["", ":", "b:", ":c"] {
+        assert_eq!(links(json!([malformed]), NetworkMode::Bridge).len(), 1, "{malformed}");
     }
 }
 
@@ -352,7 +358,10 @@ fn log_drivers_are_known_and_have_what_they_need() {
 #[test]
 fn a_definition_takes_ten_constraints_of_one_type() {
     let constraints = |kind: &str, count: usize| {
-        of(json!({ "placementConstraints": vec![json!({ "type": kind, "expression": "x" }); count] }), EC2)
+        of(
+            json!({ "placementConstraints": vec![json!({ "type": kind, "expression": "attribute:a exists" }); count] }),
+            EC2,
+        )
     };
     assert!(constraints("memberOf", 10).is_empty());
     assert_eq!(constraints("memberOf", 11), ["/placementConstraints: Maximum number of constraints is 10."]);

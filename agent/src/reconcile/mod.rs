@@ -4,20 +4,23 @@
 //! step saw, an event of Docker's. Nothing is decided while Docker is away or before everything was looked at once, and
 //! no step starts before what was decided is on disk.
 
+mod seen;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use netmodes::bridge::ObservedInstance as InstanceLook;
 use tokio::sync::{mpsc, watch};
 
 use crate::apply::{Applier, ApplyError, NetworkLook, Seen, crash};
-use crate::observe::{HolderId, Observed, ObservedNetwork};
+use crate::observe::{HolderId, Observed};
 use crate::plan::ids::Ids;
 use crate::plan::step::Step;
 use crate::plan::{Plan, Setting, check, plan};
 use crate::runtime::ObservedContainer;
-use crate::spec::ids::StackName;
+use crate::spec::ids::{InstanceId, StackName};
 use crate::store::secrets;
 use crate::store::sqlite::{Store, StoreError};
 use crate::store::state::State;
@@ -41,8 +44,8 @@ pub enum Message {
     Connected(Arc<Applier>, Vec<ObservedContainer>),
     /// A full look begins: what is heard of from now on is newer than what it will say.
     Looking,
-    /// The slow full look: every container that is ours, and every VPC that could be entered.
-    Looked(Vec<ObservedContainer>, Vec<(StackName, NetworkLook)>),
+    /// The slow full look: every container that is ours, and every VPC and instance that could be entered.
+    Looked(Vec<ObservedContainer>, Vec<(StackName, NetworkLook)>, Vec<(InstanceId, HolderId, InstanceLook)>),
     /// Docker is away.
     Disconnected,
     /// Where a pull stands.
@@ -71,9 +74,10 @@ pub struct Reconciler {
     sender: mpsc::UnboundedSender<Message>,
     changed: watch::Sender<u64>,
     store_error: Option<String>,
-    /// Containers and networks that were heard of since the full look under way began.
+    /// Containers, networks and instances that were heard of since the full look under way began.
     fresh_containers: BTreeSet<String>,
     fresh_networks: BTreeSet<StackName>,
+    fresh_instances: BTreeSet<InstanceId>,
 }
 
 impl Reconciler {
@@ -108,6 +112,7 @@ impl Reconciler {
             store_error: None,
             fresh_containers: BTreeSet::new(),
             fresh_networks: BTreeSet::new(),
+            fresh_instances: BTreeSet::new(),
         })
     }
 
@@ -173,22 +178,7 @@ impl Reconciler {
             self.changed.send_modify(|turns| *turns += 1);
             return None;
         };
-        for stack in self.state.stacks().keys() {
-            let holder = self.observed.running(&self.setting.vpc_name(stack)).map(|(holder, _)| holder);
-            let network = self.observed.networks.entry(stack.clone()).or_default();
-            if network.holder != holder {
-                *network = ObservedNetwork { holder, ..ObservedNetwork::default() };
-            }
-        }
-        let live: BTreeSet<_> = self.state.stacks().values().flat_map(|s| s.tasks.keys()).cloned().collect();
-        self.observed.forgotten.retain(|task| live.contains(task));
-        self.observed.cleared.retain(|task| live.contains(task));
-        for (stack, network) in &mut self.observed.networks {
-            // That an ENI is absent is only of interest while a task has it.
-            let tasks = self.state.stack(stack).map(|s| s.tasks.values().map(|t| &t.eni.id)).into_iter().flatten();
-            let held: BTreeSet<_> = tasks.collect();
-            network.links.retain(|eni, link| link.is_some() || held.contains(eni));
-        }
+        self.observed.drop_stale(&self.state, &self.setting);
         let now = Timestamp::now();
         let Plan { steps, wake_at } = plan(&mut self.state, &self.observed, &self.setting, now, &mut self.ids);
         let dirty = self.state.take_dirty();
@@ -259,17 +249,25 @@ impl Reconciler {
                 self.retries.clear();
                 self.observed.images.clear();
                 self.observed.own_image = None;
+                // Who hears the fronts is opened when they are published.
+                self.observed.forget_fronts(|_| true);
                 self.observed.containers = containers.into_iter().map(|c| (c.name.clone(), c)).collect();
             }
             Message::Looking => {
                 self.fresh_containers.clear();
                 self.fresh_networks.clear();
+                self.fresh_instances.clear();
             }
-            Message::Looked(containers, networks) => {
+            Message::Looked(containers, networks, instances) => {
                 self.see_all(containers);
                 for (stack, look) in networks {
                     if !self.fresh_networks.contains(&stack) {
                         self.see_network(&stack, &look);
+                    }
+                }
+                for (id, holder, look) in instances {
+                    if !self.fresh_instances.contains(&id) {
+                        self.see_instance(&id, &holder, &look);
                     }
                 }
             }
@@ -308,111 +306,6 @@ impl Reconciler {
             }
         }
     }
-
-    fn see(&mut self, seen: Seen) {
-        match seen {
-            Seen::OwnImage(image) => self.observed.own_image = Some(image),
-            Seen::Container(name, container) => self.see_container(name, container),
-            Seen::Image(image) => {
-                self.observed.images.insert(image);
-            }
-            Seen::CannotStart { stack, task, container, reason } => {
-                // An image may have been removed behind our back: look again before the next try.
-                self.observed.images.clear();
-                self.state.edit_task(&stack, &task, |record| {
-                    let entry = record.containers.entry(container).or_default();
-                    entry.stopped = true;
-                    entry.reason = Some(reason);
-                });
-            }
-            Seen::Router(stack, holder, router) => self.edit_network(&stack, &holder, |n| n.router = Some(router)),
-            Seen::Filter(stack, holder, ruleset) => self.edit_network(&stack, &holder, |n| n.filter = Some(*ruleset)),
-            Seen::Link(stack, holder, eni, owner) => self.edit_network(&stack, &holder, |n| {
-                n.links.insert(eni, owner);
-            }),
-            Seen::Zone(stack, resolver, zone) => {
-                if let Some(network) = self.observed.networks.get_mut(&stack) {
-                    network.zone = Some((resolver, *zone));
-                }
-            }
-            Seen::Forgotten(task) => {
-                self.observed.forgotten.insert(task);
-            }
-            Seen::Cleared(task) => {
-                self.observed.cleared.insert(task);
-            }
-            Seen::StackGone(stack) => {
-                self.observed.networks.remove(&stack);
-                self.state.remove_stack(&stack);
-            }
-        }
-    }
-
-    /// What is about a namespace counts only while that namespace is the one that is known.
-    fn edit_network(&mut self, stack: &StackName, holder: &HolderId, edit: impl FnOnce(&mut ObservedNetwork)) {
-        self.fresh_networks.insert(stack.clone());
-        if let Some(network) = self.observed.networks.get_mut(stack)
-            && network.holder.as_ref() == Some(holder)
-        {
-            edit(network);
-        }
-    }
-
-    fn see_container(&mut self, name: String, container: Option<Box<ObservedContainer>>) {
-        self.fresh_containers.insert(name.clone());
-        match container {
-            Some(container) if self.observed.containers.get(&name).is_some_and(|known| is_stale(known, &container)) => {
-            }
-            Some(container) => {
-                self.observed.containers.insert(name, *container);
-            }
-            None => {
-                self.observed.containers.remove(&name);
-            }
-        }
-    }
-
-    /// Takes over a full list, but for what a step works on or was heard of meanwhile: the list is older than that.
-    fn see_all(&mut self, containers: Vec<ObservedContainer>) {
-        let mut listed: BTreeMap<String, ObservedContainer> =
-            containers.into_iter().map(|c| (c.name.clone(), c)).collect();
-        let (fresh, under_way) = (&self.fresh_containers, &self.observed.under_way);
-        let is_newer = |name: &String| fresh.contains(name) || under_way.contains(&format!("container {name}"));
-        listed.retain(|name, _| !is_newer(name));
-        self.observed.containers.retain(|name, _| is_newer(name));
-        self.observed.containers.append(&mut listed);
-    }
-
-    /// Compares what a VPC's namespace holds with what is known of it; what differs becomes unknown, and is planned again.
-    fn see_network(&mut self, stack: &StackName, look: &NetworkLook) {
-        let Some(network) = self.observed.networks.get_mut(stack) else { return };
-        if network.holder.as_ref() != Some(&look.holder) {
-            return;
-        }
-        network.router.take_if(|router| !look.vpc.router_matches(router));
-        let table = network.filter.as_ref().map(netmodes::security::ruleset::table);
-        if table.is_some_and(|table| table != look.table) {
-            tracing::warn!(%stack, "the filter is not what it should be; repairing");
-            network.filter = None;
-        }
-        let enis = self.state.stack(stack).map(|s| s.tasks.values().map(|t| &t.eni)).into_iter().flatten();
-        let intact: BTreeSet<_> = enis.filter(|eni| look.vpc.eni_matches(eni)).map(|eni| eni.id.clone()).collect();
-        network.links.retain(|eni, link| link.is_none() || intact.contains(eni));
-        for eni in look.vpc.enis.keys() {
-            // An ENI that nobody knows: that it is there is enough for the plan to unlink it.
-            network
-                .links
-                .entry(eni.clone())
-                .or_insert_with(|| Some(HolderId { container: String::new(), started_at: String::new() }));
-        }
-    }
-}
-
-/// Whether what was seen of a container is older than what is known of it: two looks may overtake each other.
-fn is_stale(known: &ObservedContainer, seen: &ObservedContainer) -> bool {
-    let ran_since = known.started_at > seen.started_at;
-    let ended_since = known.started_at == seen.started_at && known.state.pid().is_none() && seen.state.pid().is_some();
-    known.id == seen.id && (ran_since || ended_since)
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {
