@@ -6,6 +6,9 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
+# The network mode of the demo: awsvpc, bridge or host.
+MODE    ?= awsvpc
+
 # PROFILE=dev builds faster and runs slower.
 PROFILE ?= release
 PREFIX  ?= /usr/local
@@ -29,8 +32,8 @@ build: deps ## the static binary ecsnet
 	@echo "built $(OUT)/ecsnet"
 
 .PHONY: demo
-demo: build docker image-shop ## start examples/shop, show what it does, leave it running
-	ECSNET_BIN="$(abspath $(OUT))/ecsnet" examples/shop/demo.sh
+demo: build docker image-shop ## start examples/shop, show what it does, leave it running (MODE=bridge, MODE=host)
+	ECSNET_BIN="$(abspath $(OUT))/ecsnet" MODE="$(MODE)" examples/shop/demo.sh
 
 .PHONY: test
 test: lint unit kernel e2e ## everything that CI runs (root, Docker)
@@ -60,6 +63,12 @@ bench: build docker image-shop bench-packages ## measure against Docker and CNI;
 	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-network
 	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-start
 	$(CARGO) run --release -p e2e --bin bench-placement
+	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-metadata
+	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-bridge
+
+.PHONY: bench-bridge
+bench-bridge: build docker ## measure a published port in bridge mode beside docker run -p; a part of bench
+	ECSNET_BIN="$(abspath $(OUT))/ecsnet" $(CARGO) run --release -p e2e --bin bench-bridge
 
 .PHONY: conformance
 conformance: deps ## how much of the reference of ECS is held by tests; ARGS=--list names the rest
@@ -107,7 +116,8 @@ kernel-packages:
 
 .PHONY: e2e-packages
 e2e-packages: kernel-packages
-	@.ci/packages dig=dnsutils docker-registry=docker-registry /usr/bin/busybox=busybox-static
+	@.ci/packages dig=dnsutils docker-registry=docker-registry /usr/bin/busybox=busybox-static \
+		/usr/lib/python3/dist-packages/botocore=python3-botocore
 
 .PHONY: bench-packages
 bench-packages: kernel-packages

@@ -4,21 +4,16 @@
 //! The floor is what a task cannot do without in Docker: a container that holds the namespace, and one that joins it.
 //! No warm pauses yet. Needs root and Docker; takes away what it starts.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use e2e::bench::agent::{Agent, Progress};
-use e2e::bench::docker::{Containers, docker};
-use e2e::bench::{Outcome, Row, Samples, publish, rounds};
+use e2e::bench::docker::{COMMAND, Containers, Image};
+use e2e::bench::{Outcome, Row, Samples, interruption, publish, rounds};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Worst allowed ratio to `docker run -d`.
 const GOAL: f64 = 1.6;
-/// The binary on an empty root, as the agent makes its own; `pause` waits for a signal.
-const COMMAND: [&str; 2] = ["/ecsnet", "pause"];
 
 fn main() -> Outcome<()> {
     let interrupted = interruption()?;
@@ -71,29 +66,6 @@ fn main() -> Outcome<()> {
     publish("start", "Start of one task", &rows, &[&started, &running, &bridge, &none, &floor])
 }
 
-/// Whether SIGINT or SIGTERM came: then the round in hand is the last, and what was started goes as usual.
-///
-/// By handlers and not by a blocked mask, which the agent would inherit.
-fn interruption() -> Outcome<Arc<AtomicBool>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    let (mut interrupt, mut terminate) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        flag.store(true, Ordering::Relaxed);
-    });
-    Ok(interrupted)
-}
-
 /// One service that has no task yet; without a health check, so that nothing but the start is waited for.
 fn stack_file(name: &str, image: &str) -> Value {
     json!({
@@ -140,37 +112,4 @@ fn joined(mark: &str, image: &str) -> Outcome<Duration> {
     let network = format!("container:{pause}");
     containers.run(&app, &["--network", &network, "--entrypoint", COMMAND[0], image, COMMAND[1]])?;
     Ok(start.elapsed())
-}
-
-/// An image that goes with this value.
-struct Image {
-    name: String,
-}
-
-impl Image {
-    /// The static binary alone on an empty root.
-    fn import(name: &str) -> Outcome<Self> {
-        let binary = std::env::var("ECSNET_BIN").map_err(|_| "ECSNET_BIN is not set: run this by `make bench`")?;
-        let root = tempfile::tempdir()?;
-        std::fs::copy(&binary, root.path().join("ecsnet"))?;
-        let archive = root.path().join("root.tar");
-        let made = std::process::Command::new("tar")
-            .args(["--owner=0", "--group=0", "--numeric-owner", "-C"])
-            .arg(root.path())
-            .arg("-cf")
-            .arg(&archive)
-            .arg("ecsnet")
-            .status()?;
-        if !made.success() {
-            return Err(format!("cannot make the image of {}: {made}", Path::new(&binary).display()).into());
-        }
-        docker(&["import", &archive.display().to_string(), name])?;
-        Ok(Self { name: name.to_owned() })
-    }
-}
-
-impl Drop for Image {
-    fn drop(&mut self) {
-        let _ = docker(&["rmi", "-f", &self.name]);
-    }
 }

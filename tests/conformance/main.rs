@@ -15,8 +15,25 @@ use comfy_table::{CellAlignment, Table, presets};
 use table::{Row, State};
 
 /// Areas that are in reach as a whole, and those of which only some sections are.
-const AREAS: &[&str] =
-    &["awsvpc", "eni", "health", "lifecycle", "placement", "security-group", "service", "validate", "vpc", "dns"];
+const AREAS: &[&str] = &[
+    "awsvpc",
+    "bridge",
+    "cloud-map",
+    "credentials",
+    "dns",
+    "eni",
+    "health",
+    "host",
+    "lifecycle",
+    "metadata",
+    "none",
+    "placement",
+    "protection",
+    "security-group",
+    "service",
+    "validate",
+    "vpc",
+];
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -76,7 +93,7 @@ fn in_reach(statements: &str) -> Vec<&str> {
         let section = id.split('.').next().unwrap_or_default();
         let sections: Option<&[&str]> = match area {
             "validate" => Some(&["1", "2", "3", "4", "5"]),
-            "dns" => Some(&["5"]),
+            "dns" => Some(&["1", "3", "5", "6"]),
             _ => None,
         };
         if AREAS.contains(&area) && sections.is_none_or(|sections| sections.contains(&section)) {

@@ -43,19 +43,35 @@ fn passes(operation: Operation) -> &'static [&'static str] {
             "PublishZone",
             "HoldTask",
             "LinkEni",
+            "HoldInstance",
+            "BuildBridge",
+            "AttachContainer",
+            "PublishPorts",
             "PullImage",
             "StartContainer",
         ],
-        Operation::Adopt => &["ImportImage", "ApplyFilter", "BuildRouter", "PublishZone", "LinkEni"],
+        Operation::Adopt => &[
+            "ImportImage",
+            "ApplyFilter",
+            "BuildRouter",
+            "PublishZone",
+            "LinkEni",
+            "BuildBridge",
+            "AttachContainer",
+            "PublishPorts",
+        ],
         Operation::Change => &[
             "Commit",
             "ApplyFilter",
             "PublishZone",
             "HoldTask",
             "LinkEni",
+            "AttachContainer",
+            "PublishPorts",
             "PullImage",
             "StartContainer",
             "StopContainer",
+            "DetachContainer",
             "UnlinkEni",
             "ForgetFlows",
             "RemoveContainer",
@@ -65,7 +81,9 @@ fn passes(operation: Operation) -> &'static [&'static str] {
             "Commit",
             "ApplyFilter",
             "PublishZone",
+            "PublishPorts",
             "StopContainer",
+            "DetachContainer",
             "UnlinkEni",
             "ForgetFlows",
             "RemoveContainer",
@@ -77,7 +95,8 @@ fn passes(operation: Operation) -> &'static [&'static str] {
 
 const OPERATIONS: [Operation; 4] = [Operation::Up, Operation::Adopt, Operation::Change, Operation::Down];
 
-/// Two services; `port` is the one that `orders` opens to `web`. Its tasks have a volume and a cgroup of their own.
+/// Three services; `port` is the one that `orders` opens to `web`. Its tasks have a volume and a cgroup of their own. The
+/// task of `edge` is in bridge mode, on one of two container instances.
 fn stack(port: u16) -> String {
     let orders = idle("orders", &[port]).replacen("{ ", "{ memory: 128, volumes: [ { name: data } ], ", 1).replacen(
         "memory: 64,",
@@ -88,11 +107,13 @@ fn stack(port: u16) -> String {
         "name: {{name}}
 vpc: {{ internet: false }}
 services:
-  web: {{ taskDefinition: {}, connectsTo: [orders] }}
+  web: {{ taskDefinition: {}, connectsTo: [orders, edge] }}
   orders: {{ taskDefinition: {} }}
+  edge: {{ taskDefinition: {}, networkMode: bridge }}
 ",
         idle("web", &[]),
-        orders
+        orders,
+        idle("edge", &[port]),
     )
 }
 
@@ -214,7 +235,12 @@ fn agent_answers(lab: &Lab) -> bool {
 
 /// Steady, with exactly what should be there; what the group opens is open and the rest is not.
 fn check_runs(lab: &Lab, served: &mut BTreeSet<String>, point: &str, operation: Operation, (open, closed): (u16, u16)) {
-    let (web, orders) = eventually(&format!("one task each after {point} in {operation:?}"), || settled(lab, open));
+    let (web, orders, edge) =
+        eventually(&format!("one task each after {point} in {operation:?}"), || settled(lab, open));
+    if served.insert(edge.id.clone()) {
+        serve_tcp(&edge, open);
+    }
+    assert_eq!(tcp(&web, &edge, edge.host_ports[0]), Outcome::Answered, "edge, {point} in {operation:?}");
     if served.insert(orders.id.clone()) {
         serve_tcp(&orders, open);
         serve_tcp(&orders, closed);
@@ -225,31 +251,34 @@ fn check_runs(lab: &Lab, served: &mut BTreeSet<String>, point: &str, operation: 
     assert!(answer.contains(&orders.address), "{point} in {operation:?}: {answer}");
 }
 
-/// The two tasks, once everything is steady and nothing else of the stack is left in Docker or in its VPC.
-fn settled(lab: &Lab, open: u16) -> Result<(Task, Task), String> {
+/// The three tasks, once everything is steady and nothing else of the stack is left in Docker or in its VPC.
+fn settled(lab: &Lab, open: u16) -> Result<(Task, Task, Task), String> {
     let read = |arguments: &[&str]| -> Value { serde_json::from_str(&lab.ok(arguments)).unwrap() };
     let services = read(&["services", "--output", "json"]);
     let services = services["services"].as_array().cloned().unwrap_or_default();
-    if services.len() != 2 || services.iter().any(|service| service["ecsnet"]["steady"] != true) {
+    if services.len() != 3 || services.iter().any(|service| service["ecsnet"]["steady"] != true) {
         return Err(format!("{services:#?}"));
     }
     let definitions: Vec<&str> = services.iter().filter_map(|s| s["taskDefinition"].as_str()).collect();
     let revision = if open == 8080 { "orders:1" } else { "orders:2" };
     assert!(definitions.iter().any(|definition| definition.ends_with(revision)), "{definitions:?}");
-    let (tasks, web, orders) = (lab.tasks(), lab.running("web"), lab.running("orders"));
-    let (2, [web], [orders]) = (tasks.len(), &web[..], &orders[..]) else { return Err(format!("{tasks:#?}")) };
+    let (tasks, web, orders, edge) = (lab.tasks(), lab.running("web"), lab.running("orders"), lab.running("edge"));
+    let (3, [web], [orders], [edge]) = (tasks.len(), &web[..], &orders[..], &edge[..]) else {
+        return Err(format!("{tasks:#?}"));
+    };
     let containers: BTreeSet<String> = lab.containers().into_iter().collect();
-    // The VPC's holder, the resolver, and for each task a pause and its one container.
-    if containers.len() != 6 || ![web, orders].iter().all(|task| has(&containers, &task.id) == 2) {
+    // The VPC's holder, the resolver, two instances with a front each, and for each task a pause and its one container.
+    if containers.len() != 12 || ![web, orders, edge].iter().all(|task| has(&containers, &task.id) == 2) {
         return Err(format!("{containers:#?}"));
     }
     let vpc = read(&["inspect", "stack", &lab.stack, "--output", "json"]);
     let enis = vpc["kernel"]["enis"].as_object().cloned().unwrap_or_default();
     let addresses: BTreeSet<&str> = enis.values().filter_map(|eni| eni["host_routes"][0].as_str()).collect();
-    if enis.len() != 2 || addresses != BTreeSet::from([web.address.as_str(), orders.address.as_str()]) {
+    let expected = [web, orders, edge].map(|task| task.address.as_str());
+    if enis.len() != 4 || !expected.iter().all(|address| addresses.contains(address)) {
         return Err(format!("{enis:#?}"));
     }
-    Ok((web.clone(), orders.clone()))
+    Ok((web.clone(), orders.clone(), edge.clone()))
 }
 
 fn has(containers: &BTreeSet<String>, id: &str) -> usize {

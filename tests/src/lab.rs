@@ -281,6 +281,13 @@ impl Lab {
         running.swap_remove(0)
     }
 
+    /// The container instances, as `inspect` shows them.
+    pub fn instances(&self) -> Vec<Value> {
+        let text = self.ok(&["instance", "list", "--output", "json"]);
+        let value: Value = serde_json::from_str(&text).expect("JSON");
+        value["containerInstances"].as_array().cloned().unwrap_or_default()
+    }
+
     /// Volumes of this test's tasks.
     pub fn volumes(&self) -> Vec<String> {
         let output = Command::new("docker")
@@ -382,6 +389,12 @@ pub struct Task {
     pub zone: String,
     /// `/proc/<pid>/ns/net`.
     pub netns: String,
+    /// `awsvpc`, `bridge`, `host` or `none`.
+    pub mode: String,
+    /// The ports of its instance that lead to it.
+    pub host_ports: Vec<u16>,
+    /// The end of its container instance's ARN; empty where it has none.
+    pub instance: String,
 }
 
 impl Task {
@@ -392,6 +405,12 @@ impl Task {
             address: text(&value["ecsnet"]["address"]),
             zone: text(&value["ecsnet"]["zone"]),
             netns: text(&value["ecsnet"]["netns"]),
+            mode: text(&value["ecsnet"]["networkMode"]),
+            host_ports: value["ecsnet"]["hostPorts"]
+                .as_array()
+                .map(|ports| ports.iter().filter_map(|p| u16::try_from(p.as_u64()?).ok()).collect())
+                .unwrap_or_default(),
+            instance: text(&value["containerInstanceArn"]).rsplit('/').next().unwrap_or_default().to_owned(),
         }
     }
 }

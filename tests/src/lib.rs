@@ -9,6 +9,7 @@ pub mod bench;
 pub mod definition;
 pub mod eventually;
 pub mod lab;
+pub mod metadata;
 pub mod probe;
 pub mod registry;
 pub mod user;

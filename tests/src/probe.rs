@@ -29,7 +29,12 @@ pub enum Outcome {
 
 /// Runs `work` in a task's network namespace, on a thread of its own.
 pub fn inside<T: Send>(task: &Task, work: impl FnOnce() -> T + Send) -> T {
-    let netns = File::open(&task.netns).expect("the task's namespace");
+    within(&task.netns, work)
+}
+
+/// Runs `work` in a network namespace, `/proc/<pid>/ns/net`, on a thread of its own.
+pub fn within<T: Send>(netns: &str, work: impl FnOnce() -> T + Send) -> T {
+    let netns = File::open(netns).expect("the namespace");
     std::thread::scope(|scope| {
         let inside = scope.spawn(|| {
             setns(netns, CloneFlags::CLONE_NEWNET).expect("root enters a namespace");

@@ -38,6 +38,8 @@ impl Agent {
             .args(["agent", "--foreground"])
             .env("ECSNET_SOCKET", &socket)
             .env("ECSNET_DATA_DIR", data.path())
+            // A task without a health check need not be waited for as long as users do.
+            .env("ECSNET_HEALTHY_AFTER", "1")
             // Ctrl-C is for the bench, which still needs its agent to take the stack down.
             .process_group(0)
             .stdin(Stdio::null())
@@ -76,13 +78,26 @@ impl Agent {
     /// # Errors
     /// When it fails, with what it said.
     pub fn command(&self, arguments: &[&str]) -> Outcome<()> {
+        self.output(arguments).map(drop)
+    }
+
+    /// The tasks, as `ecsnet ps` shows them.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn tasks(&self) -> Outcome<Vec<Value>> {
+        let shown: Value = serde_json::from_slice(&self.output(&["ps", "--output", "json"])?)?;
+        Ok(shown["tasks"].as_array().cloned().unwrap_or_default())
+    }
+
+    fn output(&self, arguments: &[&str]) -> Outcome<Vec<u8>> {
         let output = Command::new(&self.binary)
             .args(arguments)
             .env("ECSNET_SOCKET", &self.socket)
             .env("ECSNET_DATA_DIR", self.data.path())
             .output()?;
         if output.status.success() {
-            return Ok(());
+            return Ok(output.stdout);
         }
         Err(format!("ecsnet {} failed:\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)).into())
     }

@@ -7,11 +7,14 @@ pub mod agent;
 pub mod bare;
 pub mod cni;
 pub mod docker;
+pub mod flow;
+mod interruption;
 mod plot;
 mod report;
 mod results;
 mod samples;
 
+pub use interruption::interruption;
 pub use report::publish;
 pub use results::Row;
 pub use samples::Samples;
