@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::{Applier, ApplyError, OnProtection};
 use crate::control::{server, socket};
-use crate::dataplane::metadata::question::{FrontReply, ProtectionChange};
+use crate::dataplane::metadata::question::{FrontReply, ProtectionChange, ProtectionState};
 use crate::plan::{Setting, up};
 use crate::reconcile::{Message, Reconciler};
 use crate::runtime::keyring::Keyring;
@@ -251,17 +251,22 @@ async fn protect(
     change: Option<ProtectionChange>,
 ) -> FrontReply {
     let (reply, answer) = oneshot::channel();
-    let order = Message::Order(Box::new(move |reconciler: &mut Reconciler| {
-        let changed = reconciler.change(|state, _| -> Result<_, StoreError> {
-            Ok(up::protect(state, &task_arn, change, jiff::Timestamp::now()))
-        });
-        let _ = reply.send(match changed {
-            Ok(Ok(protection)) => FrontReply::Protection(protection),
-            Ok(Err((reason, detail))) => FrontReply::Failure { reason, detail },
-            Err(error) => FrontReply::Error(error.to_string()),
-        });
-    }));
-    match sender.send(order) {
+    let told = |found: Result<ProtectionState, (String, String)>| match found {
+        Ok(protection) => FrontReply::Protection(protection),
+        Err((reason, detail)) => FrontReply::Failure { reason, detail },
+    };
+    let message = match change {
+        None => Message::Look(Box::new(move |reconciler: &Reconciler| {
+            let _ = reply.send(told(up::protection(&reconciler.state, &task_arn, jiff::Timestamp::now())));
+        })),
+        Some(change) => Message::Order(Box::new(move |reconciler: &mut Reconciler| {
+            let changed = reconciler.change(|state, _| -> Result<_, StoreError> {
+                Ok(up::protect(state, &task_arn, change, jiff::Timestamp::now()))
+            });
+            let _ = reply.send(changed.map_or_else(|error| FrontReply::Error(error.to_string()), told));
+        })),
+    };
+    match sender.send(message) {
         Ok(()) => answer.await.unwrap_or_else(|_| FrontReply::Error("the agent is ending".to_owned())),
         Err(_) => FrontReply::Error("the agent is ending".to_owned()),
     }

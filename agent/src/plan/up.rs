@@ -311,34 +311,40 @@ pub fn is_profile(secret: &str) -> bool {
     secret.starts_with(PROFILE)
 }
 
-/// Protects a task from scale in and deployments, or ends that, and says what holds (3.11).
+/// A task's protection against scale in and deployments (3.11).
+///
+/// # Errors
+/// The reason and the detail of ECS's failure.
+pub fn protection(state: &State, task_arn: &str, now: Timestamp) -> Result<ProtectionState, (String, String)> {
+    let (_, task) = protectable(state, task_arn)?;
+    let expiration = task.protected_until.filter(|until| *until > now);
+    Ok(ProtectionState { enabled: expiration.is_some(), expiration })
+}
+
+/// Protects a task, or ends that, and says what holds (3.11).
 ///
 /// # Errors
 /// The reason and the detail of ECS's failure.
 pub fn protect(
     state: &mut State,
     task_arn: &str,
-    change: Option<ProtectionChange>,
+    change: ProtectionChange,
     now: Timestamp,
 ) -> Result<ProtectionState, (String, String)> {
-    let invalid = || ("TASK_NOT_VALID".to_owned(), format!("{task_arn} is not a running task of a service"));
+    let (stack, task) = protectable(state, task_arn)?;
+    let (stack, id) = (stack.clone(), task.id.clone());
+    let minutes = u64::from(change.expires_in_minutes);
+    let until = change.enabled.then(|| now + std::time::Duration::from_secs(60 * minutes));
+    state.edit_task(&stack, &id, |task| task.protected_until = until);
+    Ok(ProtectionState { enabled: until.is_some(), expiration: until })
+}
+
+fn protectable<'a>(state: &'a State, task_arn: &str) -> Result<(&'a StackName, &'a Task), (String, String)> {
     let found = state.stacks().iter().find_map(|(name, stack)| {
         let is_it = |task: &&Task| arn::task(&stack.record.spec.region, name, &task.id) == task_arn;
-        let task = stack.tasks.values().find(is_it).filter(|task| task.is_wanted())?;
-        Some((name.clone(), task.id.clone(), task.protected_until))
+        Some((name, stack.tasks.values().find(is_it).filter(|task| task.is_wanted())?))
     });
-    let (stack, id, until) = found.ok_or_else(invalid)?;
-    let until = match change {
-        None => until.filter(|until| *until > now),
-        Some(ProtectionChange { enabled: false, .. }) => None,
-        Some(ProtectionChange { enabled: true, expires_in_minutes }) => {
-            Some(now + std::time::Duration::from_secs(60 * u64::from(expires_in_minutes)))
-        }
-    };
-    if change.is_some() {
-        state.edit_task(&stack, &id, |task| task.protected_until = until);
-    }
-    Ok(ProtectionState { enabled: until.is_some(), expiration: until })
+    found.ok_or_else(|| ("TASK_NOT_VALID".to_owned(), format!("{task_arn} is not a running task of a service")))
 }
 
 /// What the last `up` said, with the counts that `scale` has changed since.
